@@ -1,0 +1,154 @@
+/**
+ * The configuration of a run: what a cell passes to `train()`, what a JSON file holds for `gpt-lab train`.
+ * Types only; `configuration-schema.ts` holds defaults and validation.
+ */
+
+/** Shapes that can be named instead of being spelled out. */
+export type PresetName =
+  | 'gpt2-nano'
+  | 'gpt2-mini'
+  | 'gpt2-small'
+  | 'gpt2-medium'
+  | 'gpt2-large'
+  | 'gpt2-xl'
+  | 'titans-small'
+  | 'titans-medium'
+  | 'titans-large'
+  | 'titans-xl';
+
+/** A GPT-2 shape. A key that is given overrides the preset's value. */
+export interface ModelConfiguration {
+  /** Named shape to start from. Default `gpt2-nano`: 4 layers, width 256, 4 heads. */
+  preset?: PresetName;
+  /** Width of the residual stream; a multiple of `heads`. */
+  width?: number;
+  /** Number of transformer blocks. */
+  layers?: number;
+  /** Attention heads per block. */
+  heads?: number;
+  /** Longest sequence in tokens that positions exist for. */
+  contextLength?: number;
+  /** Number of token ids. Default: the tokenizer's. */
+  vocabularySize?: number;
+  /** Which GELU: OpenAI's tanh form or the exact erf form. */
+  activation?: 'gelu-tanh' | 'gelu-erf';
+  /** Whether the output head shares the token embedding's weights. */
+  tieHead?: boolean;
+  /** Drop probability in [0, 1) of embeddings, attention and residual branches. Default 0. */
+  dropout?: number;
+}
+
+/** Where the tokens come from: text files, or random tokens. */
+export interface DataConfiguration {
+  /** Text files (UTF-8), relative to the configuration file or the notebook. */
+  text?: string[];
+  /** Random tokens instead of files: to measure speed, not to learn. */
+  dummy?: boolean;
+  /** `gpt2` (byte-level BPE, 50257 ids), `byte` (256), `char` (the text's own characters). Default `gpt2`. */
+  tokenizer?: 'gpt2' | 'byte' | 'char';
+  /** Share in [0, 0.5] of each text, taken from its end, held out for evaluation. Default 0.05. */
+  validation?: number;
+}
+
+/** AdamW with decoupled weight decay (Loshchilov & Hutter 2019). */
+export interface OptimizerConfiguration {
+  type?: 'adamw';
+  /** Peak learning rate. Default 3e-4. */
+  learningRate?: number;
+  /** Decay of the first and second moment. Default [0.9, 0.95]. */
+  betas?: [number, number];
+  epsilon?: number;
+  /** Applied to matrices and embeddings only, never to biases and layer norms. Default 0.1. */
+  weightDecay?: number;
+  /** Largest global L2 norm of the gradient; 0 switches clipping off. Default 1. */
+  clipNorm?: number;
+}
+
+/** Learning rate over steps, as a factor of the peak rate. */
+export interface ScheduleConfiguration {
+  type?: 'cosine' | 'linear' | 'constant';
+  /** Steps of linear warm-up from 0. Default: a tenth of `steps`, at most 100. */
+  warmupSteps?: number;
+  /** Last rate divided by peak rate, in [0, 1]. Default 0.1. */
+  minimumRatio?: number;
+}
+
+/** How long, how large and how precisely to train. */
+export interface TrainingConfiguration {
+  /** Optimizer steps. Default 200. */
+  steps?: number;
+  /** Sequences per optimizer step over the whole world = data x microBatches x sequences per micro-batch. Default 8. */
+  batchSize?: number;
+  /** Tokens per sequence; at most the model's `contextLength`. Default: the smaller of 256 and the context. */
+  sequenceLength?: number;
+  /** Seed of weights, data order and dropout. Default 42. */
+  seed?: number;
+  precision?: 'fp32';
+  optimizer?: OptimizerConfiguration;
+  schedule?: ScheduleConfiguration;
+  /** Steps between evaluations on the held-out split; 0 = only at the end. Default 50. */
+  evaluateEvery?: number;
+  /** Steps between checkpoints; 0 = only at the end. Default 100. */
+  checkpointEvery?: number;
+}
+
+/** Layout over ranks. This version trains on one rank; micro-batches work. */
+export interface ParallelConfiguration {
+  data?: 1;
+  pipeline?: 1;
+  tensor?: 1;
+  zero?: 0;
+  /** Parts that each step's batch is split into, gradients accumulated. Default 1. */
+  microBatches?: number;
+}
+
+/** Which engine runs the arithmetic. */
+export interface EngineConfiguration {
+  type?: 'native';
+  device?: 'cpu';
+  /** Threads; default: all that the process may use. */
+  threads?: number;
+}
+
+/** The configuration of a run, every section and key optional. */
+export interface RunConfiguration {
+  /** Shown in lists and plots; need not be unique. Default: derived from model and data. */
+  name?: string;
+  model?: ModelConfiguration;
+  data?: DataConfiguration;
+  training?: TrainingConfiguration;
+  parallel?: ParallelConfiguration;
+  engine?: EngineConfiguration;
+}
+
+/** A configuration with every default filled in, as stored with the run. */
+export interface ResolvedConfiguration {
+  name: string;
+  model: {
+    preset: PresetName;
+    width: number;
+    layers: number;
+    heads: number;
+    contextLength: number;
+    /** Absent until the tokenizer is known (a `char` vocabulary comes from the text). */
+    vocabularySize?: number;
+    activation: 'gelu-tanh' | 'gelu-erf';
+    tieHead: boolean;
+    dropout: number;
+  };
+  data: { text: string[]; dummy: boolean; tokenizer: 'gpt2' | 'byte' | 'char'; validation: number };
+  training: {
+    steps: number;
+    batchSize: number;
+    sequenceLength: number;
+    seed: number;
+    precision: 'fp32';
+    optimizer: Required<OptimizerConfiguration>;
+    schedule: Required<ScheduleConfiguration>;
+    evaluateEvery: number;
+    checkpointEvery: number;
+  };
+  parallel: Required<ParallelConfiguration>;
+  /** `threads` absent: decided by the rank from the CPUs that it may use. */
+  engine: { type: 'native'; device: 'cpu'; threads?: number };
+}

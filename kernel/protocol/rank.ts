@@ -1,0 +1,47 @@
+/** Messages between the daemon and a rank process, over the child's IPC channel. */
+import { z } from 'zod';
+import type { ResolvedConfiguration } from './configuration.ts';
+import { runEventBody } from './events.ts';
+
+/** What a rank process is to do; the first message it gets. */
+export type RankTask =
+  | {
+      task: 'train';
+      run: string;
+      config: ResolvedConfiguration;
+      /** Folder for checkpoints. */
+      directory: string;
+      /** Token cache shared by runs. */
+      cacheDirectory: string;
+      /** Checkpoint to continue from. */
+      resume?: string;
+    }
+  | {
+      task: 'generate';
+      checkpoint: string;
+      prompt: string;
+      tokens: number;
+      temperature: number;
+      topK: number;
+      topP: number;
+      seed: number;
+      threads?: number;
+    }
+  | { task: 'evaluate'; checkpoint: string; text: string; cacheDirectory: string; threads?: number };
+
+/** Daemon to rank. */
+export type RankCommand = { type: 'task'; task: RankTask } | { type: 'stop' } | { type: 'checkpoint' };
+
+/** Rank to daemon. */
+export const rankReport = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('event'), event: runEventBody }),
+  /** What is being done outside steps. */
+  z.object({ type: z.literal('phase'), phase: z.string() }),
+  /** A piece of generated text. */
+  z.object({ type: z.literal('text'), text: z.string() }),
+  /** The result of a generate or evaluate task. */
+  z.object({ type: z.literal('result'), result: z.unknown() }),
+  /** A failure with a text for people; the rank exits 1 after it. */
+  z.object({ type: z.literal('error'), message: z.string() }),
+]);
+export type RankReport = z.infer<typeof rankReport>;

@@ -1,0 +1,122 @@
+/**
+ * Builds everything into dist/: the Rust addon (cargo), the processes (esbuild, ESM), the extension (CommonJS),
+ * the renderer and webviews, and the type declarations that cells complete from.
+ * `--watch` rebuilds the TypeScript parts; `--no-native` skips cargo.
+ */
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdirSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { root, requireTool, step } from './tools.mjs';
+
+const flags = new Set(process.argv.slice(2));
+
+/** Every process and bundle: output name -> source. */
+const processes = {
+  cli: 'kernel/cli/main.ts',
+  daemon: 'kernel/daemon/main.ts',
+  rank: 'kernel/training/rank.ts',
+  kernel: 'kernel/jupyter/supervisor.ts',
+  runner: 'kernel/jupyter/runner.ts',
+  'interrupt-worker': 'kernel/jupyter/interrupt-worker.ts',
+  'language-worker': 'kernel/jupyter/language-worker.ts',
+  lab: 'kernel/lab/gpt-lab.ts',
+};
+
+function buildNative() {
+  requireTool('cargo');
+  const crate = join(root, 'kernel', 'engine', 'native');
+  const done = spawnSync('cargo', ['build', '--release', '--locked'], { cwd: crate, stdio: 'inherit' });
+  if (done.status !== 0) throw new Error('cargo build failed: the messages above say why.');
+  const library = {
+    linux: 'libgpt_lab_native.so',
+    darwin: 'libgpt_lab_native.dylib',
+    win32: 'gpt_lab_native.dll',
+  };
+  const folder = join(root, 'dist', 'native');
+  mkdirSync(folder, { recursive: true });
+  // Aside and renamed: a running process may have the old file mapped.
+  const target = join(folder, 'gpt-lab.node');
+  copyFileSync(join(crate, 'target', 'release', library[process.platform]), `${target}.new`);
+  renameSync(`${target}.new`, target);
+}
+
+/** esbuild's settings, one object per kind of bundle. */
+function bundles() {
+  const common = {
+    bundle: true,
+    logLevel: 'warning',
+    sourcemap: true,
+    legalComments: 'none',
+    absWorkingDir: root,
+  };
+  return [
+    {
+      ...common,
+      entryPoints: Object.entries(processes)
+        .filter(([, source]) => existsSync(join(root, source)))
+        .map(([out, source]) => ({ in: source, out })),
+      outdir: 'dist/kernel',
+      platform: 'node',
+      format: 'esm',
+      target: 'node22',
+      splitting: true,
+      chunkNames: 'chunks/[name]-[hash]',
+      external: ['zeromq', 'typescript'],
+      banner: {
+        js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+      },
+    },
+    {
+      ...common,
+      entryPoints: { extension: 'extension/extension.ts' },
+      outdir: 'dist',
+      outExtension: { '.js': '.cjs' },
+      platform: 'node',
+      format: 'cjs',
+      target: 'node22',
+      external: ['vscode', 'zeromq'],
+      banner: { js: "const __moduleUrl = require('node:url').pathToFileURL(__filename).href;" },
+      define: { 'import.meta.url': '__moduleUrl' },
+    },
+    {
+      ...common,
+      entryPoints: { plot: 'webview/plot/renderer.ts' },
+      outdir: 'dist/webview',
+      platform: 'browser',
+      format: 'esm',
+      target: 'es2023',
+      minify: !flags.has('--watch'),
+      loader: { '.css': 'text' },
+    },
+  ].filter(
+    ({ entryPoints }) =>
+      Array.isArray(entryPoints) ||
+      Object.values(entryPoints).every((source) => existsSync(join(root, source))),
+  );
+}
+
+async function buildTypeScript() {
+  const esbuild = await import('esbuild');
+  if (flags.has('--watch')) {
+    for (const options of bundles()) await (await esbuild.context(options)).watch();
+    return;
+  }
+  await Promise.all(bundles().map((options) => esbuild.build(options)));
+  buildDeclarations();
+}
+
+/** `dist/types`: what the language service shows of 'gpt-lab'. */
+function buildDeclarations() {
+  const entry = join(root, 'kernel', 'lab', 'gpt-lab.ts');
+  if (!existsSync(entry)) return;
+  const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+  const options = ['-p', 'kernel/lab/tsconfig.declarations.json'];
+  const done = spawnSync(process.execPath, [tsc, ...options], { cwd: root, stdio: 'inherit' });
+  if (done.status !== 0)
+    throw new Error('Type declarations of kernel/lab could not be made: see the messages above.');
+}
+
+if (!flags.has('--no-native') && existsSync(join(root, 'kernel', 'engine', 'native', 'Cargo.toml'))) {
+  await step('Compiling the engine (Rust)', buildNative);
+}
+await step('Bundling TypeScript', buildTypeScript);

@@ -1,0 +1,100 @@
+/**
+ * `npm test`: from a bare clone to every test run. Installs and builds what is missing, checks lint, types and
+ * formatting, then runs the Rust and the TypeScript tests, and prints `N passed, N failed[, N skipped]` last.
+ * Arguments are test files or folders to run alone: `npm test -- kernel/daemon`.
+ */
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { fail, node24, prepare, root } from './tools.mjs';
+
+const totals = { passed: 0, failed: 0, skipped: 0 };
+
+/** Runs one command, its output shown as it comes; resolves to its exit code and stdout. */
+function show(command, args, options = {}) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'], ...options });
+    let output = '';
+    child.stdout.on('data', (data) => {
+      output += data;
+      process.stdout.write(data);
+    });
+    child.on('error', reject);
+    child.on('close', (code) => resolve({ code, output }));
+  });
+}
+
+/** A check counts as one test. */
+async function check(title, command, args) {
+  process.stdout.write(`\n# ${title}\n`);
+  const { code } = await show(command, args);
+  if (code === 0) totals.passed++;
+  else totals.failed++;
+}
+
+const bin = (name) => join('node_modules', name);
+
+async function runRustTests() {
+  process.stdout.write('\n# Rust\n');
+  const crate = join('kernel', 'engine', 'native');
+  const { code, output } = await show('cargo', ['test', '--release', '--locked'], { cwd: join(root, crate) });
+  let failed = 0;
+  for (const [, passed, failures, ignored] of output.matchAll(/(\d+) passed; (\d+) failed; (\d+) ignored/g)) {
+    totals.passed += Number(passed);
+    failed += Number(failures);
+    totals.skipped += Number(ignored);
+  }
+  totals.failed += code !== 0 && failed === 0 ? 1 : failed;
+  await check('Clippy', 'cargo', [
+    'clippy',
+    '--release',
+    '--locked',
+    '--manifest-path',
+    join(crate, 'Cargo.toml'),
+    '--',
+    '-D',
+    'warnings',
+  ]);
+}
+
+async function runNodeTests(patterns, concurrency) {
+  process.stdout.write(`\n# ${patterns.join(' ')}\n`);
+  const reporters = ['--test-reporter=spec', '--test-reporter-destination=stdout'];
+  const args = [
+    '--disable-warning=ExperimentalWarning',
+    '--test',
+    `--test-concurrency=${concurrency}`,
+    ...reporters,
+    ...patterns,
+  ];
+  const { code, output } = await show(node24, args, { env: { ...process.env, FORCE_COLOR: '0' } });
+  const count = (name) => Number(new RegExp(`^\\S* ?${name} (\\d+)$`, 'm').exec(output)?.[1] ?? 0);
+  totals.passed += count('pass');
+  const failed = count('fail') + count('cancelled');
+  totals.failed += code !== 0 && failed === 0 ? 1 : failed;
+  totals.skipped += count('skipped') + count('todo');
+}
+
+try {
+  await prepare();
+  const chosen = process.argv.slice(2);
+  if (chosen.length > 0) {
+    await runNodeTests(
+      chosen.map((path) => (path.endsWith('.ts') ? path : `${path.replace(/\/$/, '')}/**/*.test.ts`)),
+      1,
+    );
+  } else {
+    await check('Types', node24, [bin('typescript/bin/tsc'), '--noEmit']);
+    await check('Lint', node24, [bin('eslint/bin/eslint.js'), '.']);
+    await check('Formatting', node24, [bin('prettier/bin/prettier.cjs'), '--check', '--log-level=warn', '.']);
+    await runRustTests();
+    await runNodeTests(
+      ['extension/**/*.test.ts', 'kernel/**/*.test.ts', 'webview/**/*.test.ts', 'test/**/*.test.ts'],
+      2,
+    );
+  }
+} catch (error) {
+  fail(error);
+}
+const skipped = totals.skipped > 0 ? `, ${totals.skipped} skipped` : '';
+process.stdout.write(`\n${totals.passed} passed, ${totals.failed} failed${skipped}\n`);
+process.exit(totals.failed === 0 ? 0 : 1);
