@@ -2,8 +2,7 @@
 import { z } from 'zod';
 import { runEvent, runState } from './events.ts';
 
-/** MIME type of a plot output. */
-export const PLOT_MIME = 'application/vnd.gpt-lab.plot+json';
+export { PLOT_MIME } from './plot-mime.ts';
 
 /** Columns of numbers of one length; null where a value is not finite. */
 export const plotSeries = z.object({
