@@ -1,0 +1,693 @@
+/** The native engine: tensors and operations of the Rust addon behind the engine interface. */
+import type {
+  Activation,
+  AdamWSettings,
+  DataType,
+  DropoutKey,
+  Engine,
+  RandomKey,
+  Tensor,
+} from '../engine.ts';
+import { type AddonEngine, type Random, loadAddon } from './addon.ts';
+import { Check, NativeTensor, checkShape, text } from './tensor.ts';
+
+/** Largest size that crosses to the addon, which takes them as 32-bit numbers. */
+const maximumSize = 2 ** 31 - 1;
+
+/**
+ * Engine on CPUs. Calls check shapes, types and overlaps at once (TypeError, RangeError), are queued and return;
+ * they run in order on the engine's own threads. Results are bitwise the same whatever the number of threads.
+ */
+export class NativeEngine implements Engine {
+  readonly name = 'native';
+  readonly device = 'cpu';
+  readonly threads: number;
+  /** Instruction set of the kernels: 'avx512', 'avx2' or 'portable'. */
+  readonly instructions: string;
+  readonly #addon: AddonEngine;
+  #disposed: Promise<void> | undefined;
+
+  /** `threads` defaults to the CPUs that the process may use (affinity and control group). */
+  constructor(threads?: number) {
+    if (threads !== undefined) new Check('openEngine', this).integer('threads', threads, 1, 1024);
+    const addon = loadAddon();
+    this.#addon = new addon.NativeEngine(threads ?? addon.availableThreads());
+    this.threads = this.#addon.threads;
+    this.instructions = addon.instructions();
+  }
+
+  allocate(type: DataType, shape: readonly number[]): NativeTensor {
+    this.#check('allocate');
+    checkShape('allocate', shape);
+    const length = shape.reduce((product, dimension) => product * dimension, 1);
+    const region = this.#addon.allocate(length);
+    return new NativeTensor(type, shape, region, { owner: this, released: false }, 0);
+  }
+
+  release(tensor: Tensor): void {
+    const checked = this.#check('release').tensor('tensor', tensor);
+    this.#addon.release(checked.region);
+    checked.allocation.released = true;
+  }
+
+  write(tensor: Tensor, values: Float32Array | Int32Array): void {
+    const check = this.#check('write');
+    const target = check.tensor('tensor', tensor);
+    const type = values instanceof Float32Array ? 'f32' : 'i32';
+    if (target.type !== type)
+      throw new TypeError(`write: values are of type ${type}, but tensor is of type ${target.type}`);
+    if (target.length !== values.length)
+      throw new RangeError(
+        `write: ${values.length} values do not fit a tensor of shape ${text(target.shape)} (${target.length} elements)`,
+      );
+    this.#addon.write(target.region, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+  }
+
+  async read(tensor: Tensor): Promise<Float32Array | Int32Array> {
+    const source = this.#check('read').tensor('tensor', tensor);
+    const values = source.type === 'f32' ? new Float32Array(source.length) : new Int32Array(source.length);
+    // The addon keeps this array alive and fills it from its own thread, as file reads fill a buffer.
+    await this.#addon.read(source.region, new Uint8Array(values.buffer));
+    return values;
+  }
+
+  async finish(): Promise<void> {
+    this.#check('finish');
+    await this.#addon.finish();
+  }
+
+  dispose(): Promise<void> {
+    this.#disposed ??= this.#addon.dispose();
+    return this.#disposed;
+  }
+
+  fill(x: Tensor, value: number): void {
+    const target = this.#check('fill').tensor('x', x);
+    if (target.type === 'f32') this.#addon.fill(target.region, value);
+    else this.write(target, new Int32Array(target.length).fill(value));
+  }
+
+  copy(out: Tensor, x: Tensor): void {
+    const check = this.#check('copy');
+    const source = check.tensor('x', x);
+    const target = check.sized(
+      'out',
+      out,
+      source.length,
+      `the shape of x ${text(source.shape)}`,
+      source.type,
+    );
+    check.distinct({ out: target }, { x: source });
+    this.#addon.copy(target.region, source.region);
+  }
+
+  add(out: Tensor, a: Tensor, b: Tensor): void {
+    const check = this.#check('add');
+    const left = check.tensor('a', a, 'f32');
+    const meaning = `the shape of a ${text(left.shape)}`;
+    const right = check.sized('b', b, left.length, meaning);
+    const target = check.sized('out', out, left.length, meaning);
+    check.distinct({ out: target }, { a: left, b: right }, [
+      ['out', 'a'],
+      ['out', 'b'],
+    ]);
+    this.#addon.add(target.region, left.region, right.region);
+  }
+
+  scale(out: Tensor, x: Tensor, factor: number): void {
+    const check = this.#check('scale');
+    const source = check.tensor('x', x, 'f32');
+    const target = check.sized('out', out, source.length, `the shape of x ${text(source.shape)}`);
+    check.distinct({ out: target }, { x: source }, [['out', 'x']]);
+    this.#addon.scale(target.region, source.region, factor);
+  }
+
+  randomNormal(out: Tensor, standardDeviation: number, key: RandomKey): void {
+    const check = this.#check('randomNormal');
+    const target = check.tensor('out', out, 'f32');
+    const deviation = check.finite('standardDeviation', standardDeviation);
+    this.#addon.randomNormal(target.region, deviation, random(check, key));
+  }
+
+  dropout(out: Tensor, x: Tensor, key: DropoutKey): void {
+    const check = this.#check('dropout');
+    const source = check.tensor('x', x, 'f32');
+    const target = check.sized('out', out, source.length, `the shape of x ${text(source.shape)}`);
+    check.distinct({ out: target }, { x: source }, [['out', 'x']]);
+    this.#addon.dropout(target.region, source.region, dropout(check, key));
+  }
+
+  embedding(out: Tensor, tokens: Tensor, wte: Tensor, wpe: Tensor, T: number, firstPosition: number): void {
+    const check = this.#check('embedding');
+    const ids = check.tensor('tokens', tokens, 'i32');
+    const table = check.matrix('wte', wte);
+    const positions = check.matrix('wpe', wpe);
+    const C = table.columns;
+    sameWidth(check, 'wpe', positions, 'wte', C);
+    wholeSequences(check, ids, T);
+    check.integer('firstPosition', firstPosition, 0, positions.rows - T);
+    const target = check.sized('out', out, ids.length * C, `[B*T, C] = [${ids.length}, ${C}]`);
+    check.distinct({ out: target }, { tokens: ids, wte: table.tensor, wpe: positions.tensor });
+    this.#addon.embedding(
+      target.region,
+      ids.region,
+      table.tensor.region,
+      positions.tensor.region,
+      T,
+      firstPosition,
+      C,
+    );
+  }
+
+  embeddingBackward(dwte: Tensor, dwpe: Tensor, dout: Tensor, tokens: Tensor, T: number): void {
+    const check = this.#check('embeddingBackward');
+    const ids = check.tensor('tokens', tokens, 'i32');
+    const table = check.matrix('dwte', dwte);
+    const positions = check.matrix('dwpe', dwpe);
+    const C = table.columns;
+    sameWidth(check, 'dwpe', positions, 'dwte', C);
+    wholeSequences(check, ids, T);
+    check.integer('T', T, 1, positions.rows);
+    const gradient = check.sized('dout', dout, ids.length * C, `[B*T, C] = [${ids.length}, ${C}]`);
+    check.distinct({ dwte: table.tensor, dwpe: positions.tensor }, { dout: gradient, tokens: ids });
+    this.#addon.embeddingBackward(
+      table.tensor.region,
+      positions.tensor.region,
+      gradient.region,
+      ids.region,
+      T,
+      C,
+    );
+  }
+
+  layerNorm(out: Tensor, mean: Tensor, rstd: Tensor, x: Tensor, gamma: Tensor, beta: Tensor): void {
+    const check = this.#check('layerNorm');
+    const s = normShapes(check, gamma, mean);
+    const tensors = {
+      out: check.sized('out', out, s.size, s.matrix),
+      mean: check.sized('mean', mean, s.N, s.rows),
+      rstd: check.sized('rstd', rstd, s.N, s.rows),
+    };
+    const inputs = {
+      x: check.sized('x', x, s.size, s.matrix),
+      gamma: check.sized('gamma', gamma, s.C, s.vector),
+      beta: check.sized('beta', beta, s.C, s.vector),
+    };
+    check.distinct(tensors, inputs);
+    this.#addon.layerNorm(
+      tensors.out.region,
+      tensors.mean.region,
+      tensors.rstd.region,
+      inputs.x.region,
+      inputs.gamma.region,
+      inputs.beta.region,
+    );
+  }
+
+  addLayerNorm(
+    sum: Tensor,
+    out: Tensor,
+    mean: Tensor,
+    rstd: Tensor,
+    residual: Tensor,
+    x: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+  ): void {
+    const check = this.#check('addLayerNorm');
+    const s = normShapes(check, gamma, mean);
+    const outputs = {
+      sum: check.sized('sum', sum, s.size, s.matrix),
+      out: check.sized('out', out, s.size, s.matrix),
+      mean: check.sized('mean', mean, s.N, s.rows),
+      rstd: check.sized('rstd', rstd, s.N, s.rows),
+    };
+    const inputs = {
+      residual: check.sized('residual', residual, s.size, s.matrix),
+      x: check.sized('x', x, s.size, s.matrix),
+      gamma: check.sized('gamma', gamma, s.C, s.vector),
+      beta: check.sized('beta', beta, s.C, s.vector),
+    };
+    check.distinct(outputs, inputs, [['sum', 'residual']]);
+    this.#addon.addLayerNorm(
+      outputs.sum.region,
+      outputs.out.region,
+      outputs.mean.region,
+      outputs.rstd.region,
+      inputs.residual.region,
+      inputs.x.region,
+      inputs.gamma.region,
+      inputs.beta.region,
+    );
+  }
+
+  layerNormBackward(
+    dx: Tensor,
+    dgamma: Tensor,
+    dbeta: Tensor,
+    dout: Tensor,
+    x: Tensor,
+    mean: Tensor,
+    rstd: Tensor,
+    gamma: Tensor,
+  ): void {
+    const check = this.#check('layerNormBackward');
+    const s = normShapes(check, gamma, mean);
+    const outputs = {
+      dx: check.sized('dx', dx, s.size, s.matrix),
+      dgamma: check.sized('dgamma', dgamma, s.C, s.vector),
+      dbeta: check.sized('dbeta', dbeta, s.C, s.vector),
+    };
+    const inputs = {
+      dout: check.sized('dout', dout, s.size, s.matrix),
+      x: check.sized('x', x, s.size, s.matrix),
+      mean: check.sized('mean', mean, s.N, s.rows),
+      rstd: check.sized('rstd', rstd, s.N, s.rows),
+      gamma: check.sized('gamma', gamma, s.C, s.vector),
+    };
+    check.distinct(outputs, inputs);
+    this.#addon.layerNormBackward(
+      outputs.dx.region,
+      outputs.dgamma.region,
+      outputs.dbeta.region,
+      inputs.dout.region,
+      inputs.x.region,
+      inputs.mean.region,
+      inputs.rstd.region,
+      inputs.gamma.region,
+    );
+  }
+
+  linear(out: Tensor, x: Tensor, w: Tensor, bias: Tensor | null): void {
+    const check = this.#check('linear');
+    const s = linearShapes(check, w, 'x', x, 'inputs');
+    const target = check.sized('out', out, s.N * s.O, `[N, O] = [${s.N}, ${s.O}]`);
+    const offsets = bias && check.sized('bias', bias, s.O, `[O] = [${s.O}]`);
+    check.distinct({ out: target }, { x: s.tensor, w: s.weights, bias: offsets });
+    this.#addon.linear(
+      target.region,
+      s.tensor.region,
+      s.weights.region,
+      offsets?.region ?? null,
+      s.N,
+      s.I,
+      s.O,
+    );
+  }
+
+  linearActivation(
+    out: Tensor,
+    pre: Tensor | null,
+    x: Tensor,
+    w: Tensor,
+    bias: Tensor | null,
+    activation: Activation,
+  ): void {
+    const check = this.#check('linearActivation');
+    const s = linearShapes(check, w, 'x', x, 'inputs');
+    const meaning = `[N, O] = [${s.N}, ${s.O}]`;
+    const target = check.sized('out', out, s.N * s.O, meaning);
+    const kept = pre && check.sized('pre', pre, s.N * s.O, meaning);
+    const offsets = bias && check.sized('bias', bias, s.O, `[O] = [${s.O}]`);
+    check.distinct({ out: target, pre: kept }, { x: s.tensor, w: s.weights, bias: offsets });
+    this.#addon.linearActivation(
+      target.region,
+      kept?.region ?? null,
+      s.tensor.region,
+      s.weights.region,
+      offsets?.region ?? null,
+      isErf(check, activation),
+      s.N,
+      s.I,
+      s.O,
+    );
+  }
+
+  linearInputGradient(dx: Tensor, dout: Tensor, w: Tensor): void {
+    const check = this.#check('linearInputGradient');
+    const s = linearShapes(check, w, 'dout', dout, 'outputs');
+    const target = check.sized('dx', dx, s.N * s.I, `[N, I] = [${s.N}, ${s.I}]`);
+    check.distinct({ dx: target }, { dout: s.tensor, w: s.weights });
+    this.#addon.linearInputGradient(
+      target.region,
+      s.tensor.region,
+      s.weights.region,
+      null,
+      false,
+      s.N,
+      s.I,
+      s.O,
+    );
+  }
+
+  linearActivationInputGradient(
+    dpre: Tensor,
+    dout: Tensor,
+    w: Tensor,
+    pre: Tensor,
+    activation: Activation,
+  ): void {
+    const check = this.#check('linearActivationInputGradient');
+    const s = linearShapes(check, w, 'dout', dout, 'outputs');
+    const meaning = `[N, I] = [${s.N}, ${s.I}]`;
+    const target = check.sized('dpre', dpre, s.N * s.I, meaning);
+    const kept = check.sized('pre', pre, s.N * s.I, meaning);
+    check.distinct({ dpre: target }, { dout: s.tensor, w: s.weights, pre: kept });
+    this.#addon.linearInputGradient(
+      target.region,
+      s.tensor.region,
+      s.weights.region,
+      kept.region,
+      isErf(check, activation),
+      s.N,
+      s.I,
+      s.O,
+    );
+  }
+
+  linearWeightGradient(dw: Tensor, dbias: Tensor | null, x: Tensor, dout: Tensor): void {
+    const check = this.#check('linearWeightGradient');
+    const s = linearShapes(check, dw, 'x', x, 'inputs', 'dw');
+    const gradient = check.sized('dout', dout, s.N * s.O, `[N, O] = [${s.N}, ${s.O}]`);
+    const sums = dbias && check.sized('dbias', dbias, s.O, `[O] = [${s.O}]`);
+    check.distinct({ dw: s.weights, dbias: sums }, { x: s.tensor, dout: gradient });
+    this.#addon.linearWeightGradient(
+      s.weights.region,
+      sums?.region ?? null,
+      s.tensor.region,
+      gradient.region,
+      s.N,
+      s.I,
+      s.O,
+    );
+  }
+
+  attention(
+    out: Tensor,
+    logSumExp: Tensor,
+    qkv: Tensor,
+    B: number,
+    T: number,
+    H: number,
+    key?: DropoutKey,
+  ): void {
+    const check = this.#check('attention');
+    const s = attentionShapes(check, qkv, B, T, H);
+    const target = check.sized('out', out, s.tokens * s.C, s.meaning);
+    const sums = check.sized('logSumExp', logSumExp, B * H * T, `[B, H, T] = [${B}, ${H}, ${T}]`);
+    check.distinct({ out: target, logSumExp: sums }, { qkv: s.qkv });
+    const mask = key && dropout(check, key);
+    this.#addon.attention(target.region, sums.region, s.qkv.region, B, T, H, s.C, mask);
+  }
+
+  attentionBackward(
+    dqkv: Tensor,
+    dout: Tensor,
+    out: Tensor,
+    logSumExp: Tensor,
+    qkv: Tensor,
+    B: number,
+    T: number,
+    H: number,
+    key?: DropoutKey,
+  ): void {
+    const check = this.#check('attentionBackward');
+    const s = attentionShapes(check, qkv, B, T, H);
+    const target = check.sized('dqkv', dqkv, s.tokens * 3 * s.C, `the shape of qkv ${text(s.qkv.shape)}`);
+    const inputs = {
+      dout: check.sized('dout', dout, s.tokens * s.C, s.meaning),
+      out: check.sized('out', out, s.tokens * s.C, s.meaning),
+      logSumExp: check.sized('logSumExp', logSumExp, B * H * T, `[B, H, T] = [${B}, ${H}, ${T}]`),
+      qkv: s.qkv,
+    };
+    check.distinct({ dqkv: target }, inputs);
+    this.#addon.attentionBackward(
+      target.region,
+      inputs.dout.region,
+      inputs.out.region,
+      inputs.logSumExp.region,
+      s.qkv.region,
+      B,
+      T,
+      H,
+      s.C,
+      key && dropout(check, key),
+    );
+  }
+
+  cachedAttention(
+    out: Tensor,
+    qkv: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    B: number,
+    count: number,
+    H: number,
+    position: number,
+  ): void {
+    const check = this.#check('cachedAttention');
+    const s = attentionShapes(check, qkv, B, count, H);
+    const target = check.sized('out', out, s.tokens * s.C, s.meaning);
+    const cache = check.tensor('keys', keys, 'f32');
+    const maximum = cache.shape[2] ?? 0;
+    const expected = `[B, H, Tmax, C/H] = [${B}, ${H}, Tmax, ${s.C / H}]`;
+    if (cache.shape.length !== 4 || cache.length !== B * maximum * s.C)
+      throw new RangeError(`cachedAttention: keys has shape ${text(cache.shape)}, expected ${expected}`);
+    const content = check.sized('values', values, cache.length, `the shape of keys ${text(cache.shape)}`);
+    check.integer('position', position, 0, maximum - count);
+    check.distinct({ out: target, keys: cache, values: content }, { qkv: s.qkv });
+    this.#addon.cachedAttention(
+      target.region,
+      s.qkv.region,
+      cache.region,
+      content.region,
+      B,
+      count,
+      H,
+      s.C,
+      position,
+      maximum,
+    );
+  }
+
+  crossEntropy(losses: Tensor, x: Tensor, whead: Tensor, targets: Tensor): void {
+    const check = this.#check('crossEntropy');
+    const s = headShapes(check, losses, x, whead, targets);
+    check.distinct({ losses: s.losses }, { x: s.x, whead: s.whead, targets: s.targets });
+    this.#addon.crossEntropy(
+      s.losses.region,
+      s.x.region,
+      s.whead.region,
+      s.targets.region,
+      s.C,
+      null,
+      null,
+      0,
+    );
+  }
+
+  crossEntropyBackward(
+    losses: Tensor,
+    dx: Tensor,
+    dwhead: Tensor,
+    x: Tensor,
+    whead: Tensor,
+    targets: Tensor,
+    lossScale: number,
+  ): void {
+    const check = this.#check('crossEntropyBackward');
+    const s = headShapes(check, losses, x, whead, targets);
+    const input = check.sized('dx', dx, s.x.length, `the shape of x ${text(s.x.shape)}`);
+    const head = check.sized('dwhead', dwhead, s.whead.length, `the shape of whead ${text(s.whead.shape)}`);
+    check.finite('lossScale', lossScale);
+    check.distinct(
+      { losses: s.losses, dx: input, dwhead: head },
+      { x: s.x, whead: s.whead, targets: s.targets },
+    );
+    this.#addon.crossEntropy(
+      s.losses.region,
+      s.x.region,
+      s.whead.region,
+      s.targets.region,
+      s.C,
+      input.region,
+      head.region,
+      lossScale,
+    );
+  }
+
+  logits(out: Tensor, x: Tensor, whead: Tensor): void {
+    const check = this.#check('logits');
+    const head = check.matrix('whead', whead);
+    const input = check.matrix('x', x);
+    sameWidth(check, 'x', input, 'whead', head.columns);
+    const meaning = `[N, V] = [${input.rows}, ${head.rows}]`;
+    const target = check.sized('out', out, input.rows * head.rows, meaning);
+    check.distinct({ out: target }, { x: input.tensor, whead: head.tensor });
+    this.#addon.logits(
+      target.region,
+      input.tensor.region,
+      head.tensor.region,
+      size(check, 'N', input.rows),
+      head.columns,
+    );
+  }
+
+  squaredNorm(out: Tensor, x: Tensor): void {
+    const check = this.#check('squaredNorm');
+    const target = check.sized('out', out, 1, '[1]');
+    const source = check.tensor('x', x, 'f32');
+    check.distinct({ out: target }, { x: source });
+    this.#addon.squaredNorm(target.region, source.region);
+  }
+
+  clipFactor(factor: Tensor, squared: Tensor, maximum: number): void {
+    const check = this.#check('clipFactor');
+    const target = check.sized('factor', factor, 1, '[1]');
+    const source = check.sized('squared', squared, 1, '[1]');
+    if (!(maximum > 0)) throw new RangeError(`clipFactor: maximum is ${maximum}, expected a number above 0`);
+    check.distinct({ factor: target }, { squared: source });
+    this.#addon.clipFactor(target.region, source.region, maximum);
+  }
+
+  adamw(
+    parameters: Tensor,
+    gradients: Tensor,
+    m: Tensor,
+    v: Tensor,
+    factor: Tensor | null,
+    settings: AdamWSettings,
+  ): void {
+    const check = this.#check('adamw');
+    const target = check.tensor('parameters', parameters, 'f32');
+    const meaning = `the shape of parameters ${text(target.shape)}`;
+    const tensors = {
+      gradients: check.sized('gradients', gradients, target.length, meaning),
+      m: check.sized('m', m, target.length, meaning),
+      v: check.sized('v', v, target.length, meaning),
+      factor: factor && check.sized('factor', factor, 1, '[1]'),
+    };
+    const { gradients: slope, m: first, v: second, factor: scale } = tensors;
+    check.distinct({ parameters: target, m: first, v: second }, { gradients: slope, factor: scale });
+    for (const name of ['learningRate', 'beta1', 'beta2', 'epsilon', 'weightDecay'] as const)
+      check.finite(name, settings[name]);
+    check.integer('step', settings.step, 1);
+    const { region } = target;
+    this.#addon.adamw(region, slope.region, first.region, second.region, scale?.region ?? null, settings);
+  }
+
+  #check(operation: string): Check {
+    if (this.#disposed) throw new Error(`${operation}: the engine has been disposed`);
+    return new Check(operation, this);
+  }
+}
+
+function random(check: Check, key: RandomKey): Random {
+  return {
+    seed: check.integer('seed', key.seed, 0),
+    stream: check.integer('stream', key.stream, 0),
+    offset: check.integer('offset', key.offset, 0),
+  };
+}
+
+function dropout(check: Check, key: DropoutKey): Random {
+  if (!(key.probability >= 0 && key.probability < 1))
+    throw new RangeError(
+      `${check.operation}: probability is ${key.probability}, expected a number from 0 to below 1`,
+    );
+  return { ...random(check, key), probability: key.probability };
+}
+
+function isErf(check: Check, activation: Activation): boolean {
+  const known: readonly string[] = ['gelu-tanh', 'gelu-erf'];
+  if (!known.includes(activation))
+    throw new RangeError(`${check.operation}: activation is ${activation}, expected gelu-tanh or gelu-erf`);
+  return activation === 'gelu-erf';
+}
+
+function size(check: Check, name: string, value: number): number {
+  return check.integer(name, value, 0, maximumSize);
+}
+
+function sameWidth(
+  check: Check,
+  name: string,
+  matrix: { tensor: NativeTensor; columns: number },
+  other: string,
+  width: number,
+): void {
+  if (matrix.columns !== width)
+    throw new RangeError(
+      `${check.operation}: ${name} has shape ${text(matrix.tensor.shape)}, expected rows of ${width} as in ${other}`,
+    );
+}
+
+function wholeSequences(check: Check, tokens: NativeTensor, T: number): void {
+  check.integer('T', T, 1, maximumSize);
+  size(check, 'number of tokens', tokens.length);
+  if (tokens.length % T !== 0)
+    throw new RangeError(
+      `${check.operation}: ${tokens.length} tokens are no whole number of sequences of T = ${T}`,
+    );
+}
+
+/** Sizes of a norm: N rows from the statistics, C columns from gamma. */
+function normShapes(check: Check, gamma: Tensor, mean: Tensor) {
+  const C = check.tensor('gamma', gamma, 'f32').length;
+  const N = check.tensor('mean', mean, 'f32').length;
+  check.integer('length of gamma', C, 1, maximumSize);
+  return { N, C, size: N * C, matrix: `[N, C] = [${N}, ${C}]`, rows: `[N] = [${N}]`, vector: `[C] = [${C}]` };
+}
+
+/** Sizes of a linear layer from its weights [I, O] and from what has one row a token on one of its sides. */
+function linearShapes(
+  check: Check,
+  w: Tensor,
+  name: string,
+  x: Tensor,
+  side: 'inputs' | 'outputs',
+  weightsName = 'w',
+) {
+  const weights = check.tensor(weightsName, w, 'f32');
+  const [I, O] = weights.shape;
+  if (weights.shape.length !== 2 || !I || !O)
+    throw new RangeError(
+      `${check.operation}: ${weightsName} has shape ${text(weights.shape)}, expected [inputs, outputs], neither 0`,
+    );
+  const width = side === 'inputs' ? I : O;
+  const tensor = check.tensor(name, x, 'f32');
+  if (tensor.length % width !== 0 || tensor.shape.at(-1) !== width)
+    throw new RangeError(
+      `${check.operation}: ${name} has shape ${text(tensor.shape)}, expected rows of ${width}, the ${side} of ${weightsName}`,
+    );
+  const N = size(check, 'N', tensor.length / width);
+  return { weights, tensor, N, I: size(check, 'I', I), O: size(check, 'O', O) };
+}
+
+function attentionShapes(check: Check, qkv: Tensor, B: number, T: number, H: number) {
+  check.integer('B', B, 1, maximumSize);
+  check.integer('T', T, 1, maximumSize);
+  check.integer('H', H, 1, maximumSize);
+  const tensor = check.tensor('qkv', qkv, 'f32');
+  const C = tensor.length / (B * T * 3);
+  if (!Number.isInteger(C) || C === 0 || C % H !== 0)
+    throw new RangeError(
+      `${check.operation}: qkv has shape ${text(tensor.shape)}, expected [B*T, 3C] with B*T = ${B * T} and C divisible by H = ${H}`,
+    );
+  return { qkv: tensor, C, tokens: B * T, meaning: `[B*T, C] = [${B * T}, ${C}]` };
+}
+
+function headShapes(check: Check, losses: Tensor, x: Tensor, whead: Tensor, targets: Tensor) {
+  const ids = check.tensor('targets', targets, 'i32');
+  const N = ids.length;
+  const head = check.matrix('whead', whead);
+  const C = head.columns;
+  size(check, 'V', head.rows);
+  return {
+    C,
+    targets: ids,
+    whead: head.tensor,
+    losses: check.sized('losses', losses, N, `[N] = [${N}]`),
+    x: check.sized('x', x, N * C, `[N, C] = [${N}, ${C}]`),
+  };
+}

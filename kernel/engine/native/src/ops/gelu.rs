@@ -1,0 +1,164 @@
+//! GELU (Hendrycks & Gimpel 2016), by the tanh formula of GPT-2 and by the error function, with their derivatives.
+
+use crate::simd::math::{exp, normal_distribution, sigmoid};
+use crate::simd::{LANES, Lanes, vectorized};
+
+/// Which formula.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// 0.5 x (1 + tanh(sqrt(2/π) (x + 0.044715 x³)))
+    GeluTanh,
+    /// x Φ(x)
+    GeluErf,
+}
+
+/// sqrt(2/π)
+const ROOT: f32 = 0.797_884_6;
+const CUBIC: f32 = 0.044_715;
+/// 1/sqrt(2π)
+const DENSITY: f32 = 0.398_942_3;
+
+vectorized! {
+    /// pre += bias (null: none); out = activation(pre), over one row of `length`. `pre` may be `out`.
+    pub unsafe fn activate_row(
+        out: *mut f32, pre: *mut f32, bias: *const f32, length: usize, activation: Activation
+    ) = activate_row_body
+}
+vectorized! {
+    /// gradient *= activation'(pre) over `length` elements.
+    pub unsafe fn multiply_by_derivative(
+        gradient: *mut f32, pre: *const f32, length: usize, activation: Activation
+    ) = multiply_by_derivative_body
+}
+
+#[inline(always)]
+unsafe fn activate_row_body<S: Lanes>(
+    out: *mut f32,
+    pre: *mut f32,
+    bias: *const f32,
+    length: usize,
+    activation: Activation,
+) {
+    match activation {
+        Activation::GeluTanh => {
+            activate_with::<S>(out, pre, bias, length, |x| x.mul(sigmoid(twice_inner(x))))
+        }
+        Activation::GeluErf => activate_with::<S>(out, pre, bias, length, |x| x.mul(normal_distribution(x))),
+    }
+}
+
+#[inline(always)]
+unsafe fn activate_with<S: Lanes>(
+    out: *mut f32,
+    pre: *mut f32,
+    bias: *const f32,
+    length: usize,
+    f: impl Fn(S) -> S,
+) {
+    let mut i = 0;
+    while i < length {
+        let count = (length - i).min(LANES);
+        let mut x = S::load_partial(pre.add(i), count);
+        if !bias.is_null() {
+            x = x.add(S::load_partial(bias.add(i), count));
+            x.store_partial(pre.add(i), count);
+        }
+        f(x).store_partial(out.add(i), count);
+        i += LANES;
+    }
+}
+
+#[inline(always)]
+unsafe fn multiply_by_derivative_body<S: Lanes>(
+    gradient: *mut f32,
+    pre: *const f32,
+    length: usize,
+    activation: Activation,
+) {
+    match activation {
+        Activation::GeluTanh => multiply_with::<S>(gradient, pre, length, |x| {
+            // With s = sigmoid(2u): d/dx x s = s + x s (1 - s) 2u'.
+            let s = sigmoid(twice_inner(x));
+            let slope = x.mul(x).fma(S::splat(6.0 * ROOT * CUBIC), S::splat(2.0 * ROOT));
+            x.mul(s).mul(S::splat(1.0).sub(s)).fma(slope, s)
+        }),
+        Activation::GeluErf => multiply_with::<S>(gradient, pre, length, |x| {
+            let density = S::splat(DENSITY).mul(exp(x.mul(x).mul(S::splat(-0.5))));
+            x.fma(density, normal_distribution(x))
+        }),
+    }
+}
+
+#[inline(always)]
+unsafe fn multiply_with<S: Lanes>(
+    gradient: *mut f32,
+    pre: *const f32,
+    length: usize,
+    derivative: impl Fn(S) -> S,
+) {
+    let mut i = 0;
+    while i < length {
+        let count = (length - i).min(LANES);
+        let slope = derivative(S::load_partial(pre.add(i), count));
+        S::load_partial(gradient.add(i), count).mul(slope).store_partial(gradient.add(i), count);
+        i += LANES;
+    }
+}
+
+/// 2u = 2 sqrt(2/π) (x + 0.044715 x³); 0.5 (1 + tanh u) = sigmoid(2u) keeps its precision where tanh nears -1.
+#[inline(always)]
+unsafe fn twice_inner<S: Lanes>(x: S) -> S {
+    let x2 = x.mul(x);
+    x.mul(x2.fma(S::splat(2.0 * ROOT * CUBIC), S::splat(2.0 * ROOT)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::assert_close;
+
+    fn tanh_formula(x: f64) -> f64 {
+        0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x)).tanh())
+    }
+
+    #[test]
+    fn values_and_slopes_match_the_formula() {
+        let x: Vec<f32> = (0..1000).map(|i| -8.0 + i as f32 * 0.016).collect();
+        let mut out = vec![0.0; x.len()];
+        let mut pre = x.clone();
+        let bias = vec![0.25f32; x.len()];
+        unsafe {
+            activate_row(out.as_mut_ptr(), pre.as_mut_ptr(), bias.as_ptr(), x.len(), Activation::GeluTanh);
+        }
+        let expected: Vec<f64> = x.iter().map(|&x| tanh_formula(f64::from(x) + 0.25)).collect();
+        assert_close(&out, &expected, 1e-6);
+        assert_eq!(pre[10], x[10] + 0.25);
+
+        let mut slope = vec![1.0; x.len()];
+        unsafe { multiply_by_derivative(slope.as_mut_ptr(), x.as_ptr(), x.len(), Activation::GeluTanh) };
+        let expected: Vec<f64> = x
+            .iter()
+            .map(|&x| (tanh_formula(f64::from(x) + 1e-5) - tanh_formula(f64::from(x) - 1e-5)) / 2e-5)
+            .collect();
+        assert_close(&slope, &expected, 2e-6);
+    }
+
+    #[test]
+    fn the_error_function_form_has_the_slope_of_its_values() {
+        let value = |x: f32| {
+            let (mut out, mut pre) = ([0.0f32], [x]);
+            unsafe {
+                activate_row(out.as_mut_ptr(), pre.as_mut_ptr(), std::ptr::null(), 1, Activation::GeluErf);
+            }
+            f64::from(out[0])
+        };
+        assert!((value(1.0) - 0.841_344_746).abs() < 1e-6);
+        for i in 0..40 {
+            let x = -4.0 + i as f32 * 0.2;
+            let mut slope = [1.0f32];
+            unsafe { multiply_by_derivative(slope.as_mut_ptr(), &x, 1, Activation::GeluErf) };
+            let difference = (value(x + 0.015_625) - value(x - 0.015_625)) / 0.031_25;
+            assert!((f64::from(slope[0]) - difference).abs() < 3e-4, "{x}");
+        }
+    }
+}

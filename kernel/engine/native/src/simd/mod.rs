@@ -1,0 +1,208 @@
+//! Sixteen `f32` lanes at a time on whatever the processor has, chosen at run time.
+//!
+//! Kernels are generic functions over [`Lanes`]; [`vectorized!`] compiles each three times (AVX-512, AVX2 with FMA,
+//! portable) and calls the best one. Width and order of operations are the same in all three, so AVX-512 and AVX2
+//! give bitwise the same results; the portable version differs where it has no fused multiply-add.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub mod math;
+mod portable;
+
+use std::sync::OnceLock;
+
+#[cfg(target_arch = "x86_64")]
+pub use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub use avx512::Avx512;
+pub use portable::Portable;
+
+/// Lanes in a vector.
+pub const LANES: usize = 16;
+
+/// Sixteen `f32` values. Every method must be inlined into a function that has the instruction set enabled:
+/// only [`vectorized!`] makes such functions.
+pub trait Lanes: Copy {
+    /// All lanes `value`.
+    unsafe fn splat(value: f32) -> Self;
+    /// Sixteen values from `source`, unaligned.
+    unsafe fn load(source: *const f32) -> Self;
+    /// The first `count` (0..=16) values from `source`, zeros after; touches no memory beyond them.
+    unsafe fn load_partial(source: *const f32, count: usize) -> Self;
+    /// Stores all lanes.
+    unsafe fn store(self, target: *mut f32);
+    /// Stores the first `count` (0..=16) lanes.
+    unsafe fn store_partial(self, target: *mut f32, count: usize);
+    /// self + other
+    unsafe fn add(self, other: Self) -> Self;
+    /// self - other
+    unsafe fn sub(self, other: Self) -> Self;
+    /// self * other
+    unsafe fn mul(self, other: Self) -> Self;
+    /// self / other
+    unsafe fn div(self, other: Self) -> Self;
+    /// self * factor + term, rounded once where the processor can.
+    unsafe fn fma(self, factor: Self, term: Self) -> Self;
+    /// Greater of each pair.
+    unsafe fn max(self, other: Self) -> Self;
+    /// Lesser of each pair.
+    unsafe fn min(self, other: Self) -> Self;
+    /// Square roots.
+    unsafe fn sqrt(self) -> Self;
+    /// Nearest integers, ties to even.
+    unsafe fn round(self) -> Self;
+    /// 2^n for whole-numbered lanes n in -126..=127.
+    unsafe fn power_of_two(self) -> Self;
+    /// Where a < b the lane of `yes`, elsewhere of `no`.
+    unsafe fn select_less(a: Self, b: Self, yes: Self, no: Self) -> Self;
+    /// The lanes as an array.
+    #[inline(always)]
+    unsafe fn to_array(self) -> [f32; LANES] {
+        let mut lanes = [0.0; LANES];
+        self.store(lanes.as_mut_ptr());
+        lanes
+    }
+    /// Sum of the lanes, always in the same order: halves onto each other.
+    #[inline(always)]
+    unsafe fn sum(self) -> f32 {
+        let mut a = self.to_array();
+        let mut width = LANES / 2;
+        while width > 0 {
+            for i in 0..width {
+                a[i] += a[i + width];
+            }
+            width /= 2;
+        }
+        a[0]
+    }
+}
+
+/// Instruction sets that kernels are compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// What every processor of the target has.
+    Portable,
+    /// AVX2 and FMA (x86-64-v3).
+    Avx2,
+    /// AVX-512 F, BW, DQ, VL (x86-64-v4).
+    Avx512,
+}
+
+impl Level {
+    /// The name as `GPT_LAB_INSTRUCTIONS` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::Portable => "portable",
+            Level::Avx2 => "avx2",
+            Level::Avx512 => "avx512",
+        }
+    }
+}
+
+/// The best level of this processor; `GPT_LAB_INSTRUCTIONS=avx2|portable` lowers it (to test the other versions).
+pub fn level() -> Level {
+    static LEVEL: OnceLock<Level> = OnceLock::new();
+    *LEVEL.get_or_init(|| {
+        let wanted = match std::env::var("GPT_LAB_INSTRUCTIONS").as_deref() {
+            Ok("portable") => Level::Portable,
+            Ok("avx2") => Level::Avx2,
+            _ => Level::Avx512,
+        };
+        wanted.min(detected())
+    })
+}
+
+#[cfg(target_arch = "x86_64")]
+fn detected() -> Level {
+    let v4 = is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl");
+    if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) {
+        Level::Portable
+    } else if v4 {
+        Level::Avx512
+    } else {
+        Level::Avx2
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn detected() -> Level {
+    Level::Portable
+}
+
+/// Defines `unsafe fn $name` that calls the generic kernel `$body::<S: Lanes>` compiled for the best [`Level`].
+macro_rules! vectorized {
+    ($(#[$meta:meta])* $vis:vis unsafe fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? = $body:ident) => {
+        $(#[$meta])*
+        #[inline]
+        $vis unsafe fn $name($($argument: $type),*) $(-> $result)? {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
+                unsafe fn avx512($($argument: $type),*) $(-> $result)? {
+                    $body::<$crate::simd::Avx512>($($argument),*)
+                }
+                #[target_feature(enable = "avx2,fma")]
+                unsafe fn avx2($($argument: $type),*) $(-> $result)? {
+                    $body::<$crate::simd::Avx2>($($argument),*)
+                }
+                match $crate::simd::level() {
+                    $crate::simd::Level::Avx512 => return avx512($($argument),*),
+                    $crate::simd::Level::Avx2 => return avx2($($argument),*),
+                    $crate::simd::Level::Portable => {}
+                }
+            }
+            $body::<$crate::simd::Portable>($($argument),*)
+        }
+    };
+}
+pub(crate) use vectorized;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    unsafe fn exercise<S: Lanes>() -> Vec<f32> {
+        let x: Vec<f32> = (0..16).map(|i| i as f32 * 0.7 - 5.0).collect();
+        let y: Vec<f32> = (0..16).map(|i| 3.0 - i as f32 * 0.4).collect();
+        let (a, b) = (S::load(x.as_ptr()), S::load(y.as_ptr()));
+        let mut results = vec![a.sum()];
+        for v in [
+            a.add(b),
+            a.sub(b),
+            a.mul(b),
+            a.div(b),
+            a.max(b),
+            a.min(b),
+            a.mul(a).sqrt(),
+            a.round(),
+            a.round().power_of_two(),
+            S::select_less(a, b, S::splat(1.0), a),
+            S::load_partial(x.as_ptr(), 5),
+        ] {
+            results.extend(v.to_array());
+        }
+        let mut partial = [9.0f32; 16];
+        a.store_partial(partial.as_mut_ptr(), 7);
+        results.extend(partial);
+        results
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn all_levels_compute_the_same() {
+        unsafe {
+            let expected = exercise::<Portable>();
+            if detected() >= Level::Avx2 {
+                assert_eq!(exercise::<Avx2>(), expected);
+            }
+            if detected() >= Level::Avx512 {
+                assert_eq!(exercise::<Avx512>(), expected);
+            }
+        }
+    }
+}
