@@ -83,5 +83,7 @@ export const runSummary = z.object({
   directory: z.string(),
   /** Newest checkpoint, or null. */
   checkpoint: z.string().nullable(),
+  /** The notebook or script that started it, as `run.start` was told. */
+  source: z.string().optional(),
 });
 export type RunSummary = z.infer<typeof runSummary>;
