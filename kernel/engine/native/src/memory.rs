@@ -75,9 +75,9 @@ impl Region {
         self.length
     }
 
-    /// Where the region lies in memory; None when it has been freed.
+    /// Where the region lies in memory. Panics when it has been freed.
     fn data<T>(&self) -> *mut T {
-        self.memory.data().cast::<T>().wrapping_add(self.offset)
+        self.memory.data().wrapping_add(self.offset * ELEMENT).cast()
     }
 
     /// The elements as floats. Engine thread only, and not while the same elements are borrowed mutably.
@@ -115,7 +115,9 @@ mod tests {
             assert_eq!(all.floats().as_ptr() as usize % ALIGNMENT, 0);
             assert!(all.floats().iter().all(|&x| x == 0.0));
             all.floats_mut()[99] = 3.0;
-            assert_eq!(Region::new(memory.clone(), 99, 1).unwrap().floats(), [3.0]);
+            let last = Region::new(memory.clone(), 99, 1).unwrap();
+            assert_eq!(last.floats(), [3.0]);
+            assert_eq!(last.bytes_mut(), 3.0f32.to_ne_bytes());
         }
         assert!(Region::new(memory.clone(), 99, 2).is_none());
         assert!(Region::new(memory, usize::MAX, 2).is_none());

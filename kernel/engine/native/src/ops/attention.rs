@@ -5,6 +5,7 @@
 //! softmax runs down the keys with one query in each lane.
 
 use crate::ops::dropout::Dropout;
+use crate::ops::philox::blocks;
 use crate::parallel::{Shared, for_each, ranges};
 use crate::product::{Matrix, Store, column_product, product};
 use crate::simd::math::exp;
@@ -281,21 +282,37 @@ unsafe fn backward_block(
     });
 }
 
-/// Multiplies scores [key][query] by their dropout masks; element (query, key) of the head is query * T + key.
-unsafe fn drop_scores(scores: *mut f32, width: usize, count: usize, keys: usize, block: BlockDropout) {
-    let (factor, threshold) = (block.dropout.factor(), block.dropout.threshold());
-    for query in 0..count {
-        let row = block.base + ((block.first_query + query) * block.t) as u64;
-        let mut key = 0;
-        while key < keys {
-            let position = row + key as u64;
-            for word in &block.dropout.key.block(position / 4)[(position % 4) as usize..] {
-                if key == keys {
-                    break;
+vectorized! {
+    /// Multiplies scores [key][query] by their dropout factors; element (query, key) of the head is query * T + key.
+    unsafe fn drop_scores(
+        scores: *mut f32, width: usize, count: usize, keys: usize, block: BlockDropout
+    ) = drop_scores_body
+}
+
+#[inline(always)]
+unsafe fn drop_scores_body<S: Lanes>(
+    scores: *mut f32,
+    width: usize,
+    count: usize,
+    keys: usize,
+    block: BlockDropout,
+) {
+    let factors = block.dropout.factors();
+    let key_of_random = &block.dropout.key;
+    for lane in (0..count).step_by(LANES) {
+        let rows: [u64; LANES] =
+            std::array::from_fn(|i| block.base + ((block.first_query + lane + i) * block.t) as u64);
+        // Where rows begin with a random block, four keys share one; elsewhere each key's is made alone.
+        let step = if rows[0].is_multiple_of(4) && block.t.is_multiple_of(4) { 4 } else { 1 };
+        for first in (0..keys).step_by(step) {
+            let words = blocks(key_of_random, rows.map(|row| (row + first as u64) / 4));
+            for key in first..(first + step).min(keys) {
+                let mut mask = [0.0f32; LANES];
+                for i in 0..LANES {
+                    mask[i] = factors.of(words[((rows[i] + key as u64) % 4) as usize][i]);
                 }
-                let score = scores.add(key * width + query);
-                *score = if u64::from(*word) >= threshold { *score * factor } else { 0.0 };
-                key += 1;
+                let at = scores.add(key * width + lane);
+                S::load(at).mul(S::load(mask.as_ptr())).store(at);
             }
         }
     }

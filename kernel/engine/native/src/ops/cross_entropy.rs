@@ -8,8 +8,9 @@ use crate::simd::{LANES, Lanes, vectorized};
 
 /// Tokens in a tile: as many as make adding to dwhead once a tile cheap beside the products.
 const TOKENS: usize = 256;
-/// Rows of the head that one task handles.
+/// Most rows of the head that one task handles, and into how many tasks a small head is cut.
 const ROWS: usize = 512;
+const PARTS: usize = 8;
 /// Tile of dx: tokens and columns.
 const DX_TOKENS: usize = 128;
 const DX_COLUMNS: usize = 192;
@@ -42,7 +43,7 @@ pub fn cross_entropy(
         let range = format!("allowed are 0 to {} and -1 for ignored", v - 1);
         return Err(format!("Target id {id} at position {position} is outside the vocabulary: {range}"));
     }
-    let chunks = ranges(v, ROWS);
+    let chunks = ranges(v, chunk_rows(v));
     for tile in 0..ranges(n, TOKENS) {
         let tokens = range(n, TOKENS, tile);
         let count = tokens.len();
@@ -72,12 +73,17 @@ pub fn cross_entropy(
     Ok(())
 }
 
+/// Rows of the head that one task handles.
+fn chunk_rows(v: usize) -> usize {
+    v.div_ceil(PARTS).next_multiple_of(LANES).min(ROWS)
+}
+
 /// out [N,V] = x [N,C] · wheadᵀ
 pub fn logits(out: &mut [f32], x: &[f32], whead: &[f32], n: usize, c: usize) {
     let v = whead.len() / c;
     assert!(out.len() == n * v && x.len() == n * c);
     let out = Shared::new(out);
-    for_ranges(v, ROWS, |rows| unsafe {
+    for_ranges(v, chunk_rows(v), |rows| unsafe {
         let head = Matrix::columns(whead.as_ptr().add(rows.start * c), c);
         product(n, rows.len(), c, out.at(rows.start), v, Store::Replace, Matrix::rows(x.as_ptr(), c), head);
     });
@@ -94,7 +100,7 @@ fn exponentials(
     (c, v, width): (usize, usize, usize),
 ) {
     let (logits, statistics, losses) = (Shared::new(logits), Shared::new(statistics), Shared::new(losses));
-    for_ranges(v, ROWS, |rows| unsafe {
+    for_ranges(v, chunk_rows(v), |rows| unsafe {
         let part = logits.at(rows.start * width);
         let x = Matrix::rows(x.as_ptr(), c);
         let head = Matrix::columns(whead.as_ptr().add(rows.start * c), c);
@@ -104,7 +110,7 @@ fn exponentials(
                 *losses.at(token) = *part.add((target as usize - rows.start) * width + token);
             }
         }
-        let chunk = statistics.at(rows.start / ROWS * 2 * width);
+        let chunk = statistics.at(rows.start / chunk_rows(v) * 2 * width);
         chunk_exponentials(part, chunk, chunk.add(width), rows.len(), width);
     });
 }
@@ -157,9 +163,9 @@ fn head_gradient(
 ) {
     assert!(dwhead.len() == v * c);
     let (logits, dwhead) = (Shared::new(logits), Shared::new(dwhead));
-    for_ranges(v, ROWS, |rows| unsafe {
+    for_ranges(v, chunk_rows(v), |rows| unsafe {
         let part = logits.at(rows.start * width);
-        scale_columns(part, factors.as_ptr().add(rows.start / ROWS * width), rows.len(), width);
+        scale_columns(part, factors.as_ptr().add(rows.start / chunk_rows(v) * width), rows.len(), width);
         for (token, &target) in targets.iter().enumerate() {
             if target >= 0 && rows.contains(&(target as usize)) {
                 *part.add((target as usize - rows.start) * width + token) -= scale;

@@ -6,19 +6,26 @@ use crate::ops::elementwise::accumulate;
 use crate::ops::gelu::{Activation, activate_row, multiply_by_derivative};
 use crate::parallel::{Shared, for_each, for_ranges, range, ranges};
 use crate::product::{Matrix, Store, product};
+use crate::simd::LANES;
 use crate::transpose::transpose;
 
 /// Tile of an output [N, O]: rows and columns.
 const TILE_ROWS: usize = 128;
 const TILE_COLUMNS: usize = 384;
-/// Tile of a weight gradient [I, O].
-const GRADIENT_ROWS: usize = 128;
-const GRADIENT_COLUMNS: usize = 512;
+/// Tile of a weight gradient [I, O]; one of fewer elements than SMALL_GRADIENT is cut into half as high ones.
+const GRADIENT_ROWS: usize = 256;
+const GRADIENT_COLUMNS: usize = 384;
+const SMALL_GRADIENT: usize = 256 * 1024;
 /// Rows summed before their sum joins the bias gradient, and columns of one task.
 const BIAS_ROWS: usize = 64;
 const BIAS_COLUMNS: usize = 128;
 /// Below so many rows a transposed copy of the weights costs more than it saves.
 const TRANSPOSE_ROWS: usize = 32;
+
+/// The size, near `target` and a multiple of the vectors' width, of equal parts of `length`.
+fn even(length: usize, target: usize) -> usize {
+    length.div_ceil(ranges(length, target).max(1)).next_multiple_of(LANES)
+}
 
 /// Calls `task(rows, columns)` for every tile of an [n, o] result, tiles of the same columns after each other.
 fn for_tiles(
@@ -27,6 +34,7 @@ fn for_tiles(
     tile: (usize, usize),
     task: impl Fn(std::ops::Range<usize>, std::ops::Range<usize>) + Sync,
 ) {
+    let tile = (even(n, tile.0), even(o, tile.1));
     let down = ranges(n, tile.0);
     for_each(down * ranges(o, tile.1), |index| {
         task(range(n, tile.0, index % down), range(o, tile.1, index / down))
@@ -151,7 +159,8 @@ pub fn linear_weight_gradient(
         add_column_sums(dbias, dout, n, o);
     }
     let dw = Shared::new(dw);
-    for_tiles(i, o, (GRADIENT_ROWS, GRADIENT_COLUMNS), |rows, columns| unsafe {
+    let tile_rows = if i * o < SMALL_GRADIENT { GRADIENT_ROWS / 2 } else { GRADIENT_ROWS };
+    for_tiles(i, o, (tile_rows, GRADIENT_COLUMNS), |rows, columns| unsafe {
         product(
             rows.len(),
             columns.len(),
