@@ -1,0 +1,115 @@
+/** Our notebook controller: which notebooks it is offered for, and the kernel behind each of them. */
+import * as vscode from 'vscode';
+import { CellExecutions } from './cell-executions.ts';
+import { isForUs } from './kernelspec.ts';
+import { NotebookKernel } from './notebook-kernel.ts';
+
+/** VS Code remembers a notebook's choice by this id. */
+const CONTROLLER_ID = 'gpt-lab';
+const NOTEBOOK_TYPE = 'jupyter-notebook';
+
+/** One controller, and one kernel per notebook that uses it. */
+export class Notebooks implements vscode.Disposable {
+  /** Executions of cells of our controller, for whoever changes their outputs. */
+  readonly executions: CellExecutions;
+  readonly #log: vscode.LogOutputChannel;
+  readonly #controller: vscode.NotebookController;
+  readonly #kernels = new Map<vscode.NotebookDocument, NotebookKernel>();
+  readonly #selected = new Set<vscode.NotebookDocument>();
+  readonly #disposable: vscode.Disposable;
+
+  constructor(log: vscode.LogOutputChannel) {
+    this.#log = log;
+    const controller = vscode.notebooks.createNotebookController(
+      CONTROLLER_ID,
+      NOTEBOOK_TYPE,
+      vscode.l10n.t('GPT Lab (TypeScript)'),
+    );
+    this.#controller = controller;
+    this.executions = new CellExecutions(controller);
+    controller.supportedLanguages = ['typescript', 'javascript'];
+    controller.supportsExecutionOrder = true;
+    controller.description = vscode.l10n.t('TypeScript cells that train GPTs');
+    controller.executeHandler = (cells, notebook) => this.#execute(cells, notebook);
+    controller.interruptHandler = (notebook) => this.#kernels.get(notebook)?.interrupt();
+    for (const notebook of vscode.workspace.notebookDocuments) this.#offer(notebook);
+    this.#disposable = vscode.Disposable.from(
+      controller,
+      controller.onDidChangeSelectedNotebooks(({ notebook, selected }) => {
+        if (selected) this.#selected.add(notebook);
+        else this.#close(notebook);
+      }),
+      vscode.workspace.onDidOpenNotebookDocument((notebook) => this.#offer(notebook)),
+      vscode.workspace.onDidCloseNotebookDocument((notebook) => this.#close(notebook)),
+      vscode.commands.registerCommand('gptLab.restartKernel', (target?: unknown) => this.#restart(target)),
+    );
+  }
+
+  /** Whether our controller is the one that a notebook uses. */
+  isSelected(notebook: vscode.NotebookDocument): boolean {
+    return this.#selected.has(notebook);
+  }
+
+  /** The kernel of a notebook that uses our controller; its process starts on first use. */
+  kernel(notebook: vscode.NotebookDocument): NotebookKernel {
+    let kernel = this.#kernels.get(notebook);
+    if (!kernel) {
+      kernel = new NotebookKernel(notebook, { executions: this.executions, log: this.#log });
+      this.#kernels.set(notebook, kernel);
+    }
+    return kernel;
+  }
+
+  /** Ends every kernel; resolves when their processes are gone. */
+  async shutdown(): Promise<void> {
+    await Promise.allSettled([...this.#kernels.values()].map((kernel) => kernel.shutdown()));
+    this.#kernels.clear();
+  }
+
+  dispose(): void {
+    for (const kernel of this.#kernels.values()) kernel.dispose();
+    this.#kernels.clear();
+    this.#disposable.dispose();
+  }
+
+  #offer(notebook: vscode.NotebookDocument): void {
+    if (notebook.notebookType !== NOTEBOOK_TYPE || !isForUs(notebook.metadata)) return;
+    this.#controller.updateNotebookAffinity(notebook, vscode.NotebookControllerAffinity.Preferred);
+  }
+
+  async #execute(cells: readonly vscode.NotebookCell[], notebook: vscode.NotebookDocument): Promise<void> {
+    this.#selected.add(notebook);
+    if (!vscode.workspace.isTrusted) {
+      void vscode.window.showErrorMessage(
+        vscode.l10n.t('This folder is not trusted, so cells are not run: trust the folder first.'),
+      );
+      return;
+    }
+    await this.kernel(notebook).run(cells);
+  }
+
+  #close(notebook: vscode.NotebookDocument): void {
+    this.#selected.delete(notebook);
+    this.#kernels.get(notebook)?.dispose();
+    this.#kernels.delete(notebook);
+  }
+
+  async #restart(target: unknown): Promise<void> {
+    const uri = (target as { notebookEditor?: { notebookUri?: vscode.Uri } } | undefined)?.notebookEditor
+      ?.notebookUri;
+    const notebook = uri
+      ? vscode.workspace.notebookDocuments.find((each) => each.uri.toString() === uri.toString())
+      : vscode.window.activeNotebookEditor?.notebook;
+    const kernel = notebook && this.#kernels.get(notebook);
+    if (!kernel) {
+      void vscode.window.showInformationMessage(
+        vscode.l10n.t('No kernel is running for this notebook: it starts with the first cell.'),
+      );
+      return;
+    }
+    await vscode.window.withProgress(
+      { location: vscode.ProgressLocation.Notification, title: vscode.l10n.t('Restarting the kernel …') },
+      () => kernel.restart(),
+    );
+  }
+}

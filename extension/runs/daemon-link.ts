@@ -1,0 +1,134 @@
+/** This window's connection to the training daemon: found when there is one, started only when something needs it. */
+import { existsSync, watch, type FSWatcher } from 'node:fs';
+import { dirname, join } from 'node:path';
+import * as vscode from 'vscode';
+import type { DaemonClient } from '../../kernel/daemon/client.ts';
+import { homeDirectory } from '../../kernel/home.ts';
+
+/** Attaches to the daemon, notices when one appears or goes away, and starts one on request. */
+export class DaemonLink implements vscode.Disposable {
+  readonly #log: vscode.LogOutputChannel;
+  readonly #changed = new vscode.EventEmitter<DaemonClient | undefined>();
+  /** Fires with the client when a daemon was found or started, with undefined when it went away. */
+  readonly onDidChange = this.#changed.event;
+  #client: DaemonClient | undefined;
+  #connecting: Promise<DaemonClient> | undefined;
+  #watcher: FSWatcher | undefined;
+  #disposed = false;
+
+  constructor(log: vscode.LogOutputChannel) {
+    this.#log = log;
+  }
+
+  /** The connected client, if there is one. */
+  get client(): DaemonClient | undefined {
+    return this.#client;
+  }
+
+  /** Attaches to the daemon that runs now, and to any that appears later. Starts none. */
+  watch(): void {
+    if (this.#watcher || this.#disposed) return;
+    this.#watchFolder();
+    this.#attach();
+  }
+
+  /**
+   * The client, after starting the daemon when none runs.
+   * @throws Error in a folder that is not trusted, or when the daemon cannot be started.
+   */
+  async require(): Promise<DaemonClient> {
+    if (this.#client) return this.#client;
+    if (!vscode.workspace.isTrusted) {
+      throw new Error(
+        vscode.l10n.t(
+          'This folder is not trusted, so the training daemon is not started: trust the folder first.',
+        ),
+      );
+    }
+    return await this.#connect(true);
+  }
+
+  dispose(): void {
+    this.#disposed = true;
+    this.#watcher?.close();
+    this.#client?.close();
+    this.#changed.dispose();
+  }
+
+  #attach(): void {
+    if (this.#client || this.#connecting || !existsSync(connectionFile())) return;
+    this.#connect(false).catch((error: unknown) => {
+      // A stale file or a daemon that is just going: its successor rewrites the file, which the watcher sees.
+      this.#log.debug(`No daemon to attach to: ${String(error)}`);
+    });
+  }
+
+  async #connect(start: boolean): Promise<DaemonClient> {
+    // An attempt under way that may not start a daemon is no answer to one that may.
+    if (this.#connecting) {
+      const attempt = this.#connecting;
+      try {
+        return await attempt;
+      } catch (error) {
+        if (!start) throw error;
+      }
+    }
+    this.#connecting = this.#open(start);
+    try {
+      return await this.#connecting;
+    } finally {
+      this.#connecting = undefined;
+    }
+  }
+
+  async #open(start: boolean): Promise<DaemonClient> {
+    // Loaded here, not at activation: the client brings zeromq and the validation library.
+    const { connectDaemon } = await import('../../kernel/daemon/client.ts');
+    const client = await connectDaemon({ start });
+    if (this.#disposed) {
+      client.close();
+      throw new Error('The window is closing');
+    }
+    this.#log.info('Attached to the training daemon');
+    this.#client = client;
+    void client.closed.then(() => this.#lost(client));
+    this.#changed.fire(client);
+    return client;
+  }
+
+  #lost(client: DaemonClient): void {
+    if (this.#client !== client || this.#disposed) return;
+    this.#log.info('The training daemon went away');
+    this.#client = undefined;
+    this.#changed.fire(undefined);
+    this.#attach();
+  }
+
+  /** Watches the home folder, or the nearest folder above it that exists, until the home folder does. */
+  #watchFolder(): void {
+    this.#watcher?.close();
+    const home = homeDirectory();
+    let folder = home;
+    while (!existsSync(folder) && dirname(folder) !== folder) folder = dirname(folder);
+    try {
+      this.#watcher = watch(folder, { persistent: false }, () => {
+        if (this.#disposed) return;
+        if (folder !== home && existsSync(folder)) this.#watchFolder();
+        this.#attach();
+      });
+      this.#watcher.on('error', (error) => {
+        this.#log.warn(
+          `${folder} cannot be watched, so a daemon that starts later is not noticed: ${error.message}`,
+        );
+      });
+    } catch (error) {
+      this.#log.warn(
+        `${folder} cannot be watched, so a daemon that starts later is not noticed: ${String(error)}`,
+      );
+    }
+  }
+}
+
+function connectionFile(): string {
+  return join(homeDirectory(), 'daemon.json');
+}
