@@ -4,6 +4,7 @@ import tseslint from 'typescript-eslint';
 function layer(files, regexes, message) {
   return {
     files,
+    ignores: ['**/*.test.ts'],
     rules: {
       'no-restricted-imports': ['error', { patterns: regexes.map((regex) => ({ regex, message })) }],
     },

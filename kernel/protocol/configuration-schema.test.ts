@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { resolveConfiguration } from './configuration-schema.ts';
+import { parameterCount, presets } from './presets.ts';
+
+const text = { text: ['moby-dick.txt'] };
+
+function problems(value: unknown): string[] {
+  const resolved = resolveConfiguration(value);
+  assert.ok('problems' in resolved, 'expected problems');
+  return resolved.problems;
+}
+
+test('the smallest configuration gets every default', () => {
+  const resolved = resolveConfiguration({ data: text });
+  assert.ok('config' in resolved);
+  const { model, training, name } = resolved.config;
+  assert.equal(name, 'gpt2-nano · moby-dick');
+  assert.deepEqual([model.layers, model.width, model.heads, model.contextLength], [4, 256, 4, 256]);
+  assert.equal(model.vocabularySize, undefined);
+  assert.deepEqual(
+    [training.steps, training.sequenceLength, training.schedule.warmupSteps, training.optimizer.learningRate],
+    [200, 256, 20, 3e-4],
+  );
+});
+
+test('every problem is listed at once, with key, value and what is allowed', () => {
+  assert.deepEqual(
+    problems({
+      data: { ...text, tokenizer: 'bpe' },
+      training: { steps: 0, batchsize: 4, precision: 'bf16' },
+      parallel: { data: 2 },
+      model: { width: 3.5 },
+    }),
+    [
+      'model.width is 3.5: allowed is a whole number',
+      'data.tokenizer is "bpe": allowed is "gpt2", "byte", "char"',
+      'training.steps is 0: allowed is at least 1',
+      'training.precision is "bf16": allowed is "fp32"',
+      'training.batchsize is not known: did you mean batchSize? Allowed: steps, batchSize, sequenceLength, seed, precision, optimizer, schedule, evaluateEvery, checkpointEvery',
+      'parallel.data is 2: allowed is 1',
+    ],
+  );
+});
+
+test('rules between keys name both sides', () => {
+  assert.deepEqual(
+    problems({
+      model: { width: 30, heads: 4, contextLength: 16, vocabularySize: 100 },
+      data: { ...text, tokenizer: 'byte' },
+      training: { batchSize: 6, sequenceLength: 32 },
+      parallel: { microBatches: 4 },
+    }),
+    [
+      'model.width is 30: allowed is a multiple of model.heads, 4',
+      'training.sequenceLength is 32: allowed is at most model.contextLength, 16',
+      'training.batchSize is 6: allowed is a multiple of 4, because batchSize = data x microBatches x sequences per micro-batch = 1 x 4 x 1.50',
+      'model.vocabularySize is 100: allowed is at least 256, the ids of tokenizer "byte"',
+    ],
+  );
+});
+
+test('exactly one data source is needed', () => {
+  assert.match(problems({})[0] ?? '', /neither text nor dummy/);
+  assert.match(problems({ data: { ...text, dummy: true } })[0] ?? '', /both text and dummy/);
+  assert.match(problems('moby')[0] ?? '', /configuration is "moby": allowed is an object/);
+});
+
+test('the OpenAI shapes have the published numbers of parameters', () => {
+  const count = (name: 'gpt2-small' | 'gpt2-medium' | 'gpt2-large' | 'gpt2-xl'): number =>
+    parameterCount({ vocabularySize: 50257, ...presets[name] });
+  assert.deepEqual(
+    [count('gpt2-small'), count('gpt2-medium'), count('gpt2-large'), count('gpt2-xl')],
+    [124_439_808, 354_823_168, 774_030_080, 1_557_611_200],
+  );
+});
