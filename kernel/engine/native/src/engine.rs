@@ -1,5 +1,6 @@
 //! The engine's thread: runs queued calls in order, on a thread pool of its own, and remembers the first error.
 
+use crate::memory::Scratch;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -10,7 +11,7 @@ pub struct State {
     /// Of the first call that failed since the last time someone asked.
     error: Option<String>,
     /// Memory that operations use while they run (transposed weights, logits); kept from call to call.
-    pub scratch: Vec<f32>,
+    pub scratch: Scratch,
 }
 
 impl State {

@@ -7,47 +7,108 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 /// Bytes in one element; both data types (f32, i32) have four.
 pub const ELEMENT: usize = 4;
 const ALIGNMENT: usize = 64;
+#[cfg(target_os = "linux")]
+const HUGE_PAGE: usize = 2 << 20;
 
 /// One allocation. Its contents belong to the engine's thread: only queued closures touch them.
 pub struct Memory {
-    /// As given by the allocator; null once freed.
-    base: AtomicPtr<u8>,
+    /// The first element; null once freed.
+    data: AtomicPtr<u8>,
     /// Elements.
     length: usize,
-    layout: Layout,
+    /// What to give back.
+    block: Block,
 }
 
+/// Where an allocation came from.
+enum Block {
+    /// The allocator, whose address is kept.
+    Heap(*mut u8, Layout),
+    /// Pages of its own: address and bytes.
+    #[cfg(target_os = "linux")]
+    Pages(*mut u8, usize),
+}
+
+unsafe impl Send for Memory {}
+unsafe impl Sync for Memory {}
+
 impl Memory {
-    /// Zeroed memory for `length` elements, or None when the system has no more.
+    /// Zeroed memory for `length` elements, or None when the system has no more. The system finds the pages when they
+    /// are first touched.
     pub fn new(length: usize) -> Option<Self> {
+        let bytes = length.checked_mul(ELEMENT)?;
+        #[cfg(target_os = "linux")]
+        if bytes >= 2 * HUGE_PAGE {
+            return Self::pages(length, bytes);
+        }
         // Aligned by hand: `alloc_zeroed` is lazy (calloc) only at the allocator's own alignment.
-        let bytes = length.checked_mul(ELEMENT)?.checked_add(ALIGNMENT)?;
-        let layout = Layout::from_size_align(bytes, 16).ok()?;
+        let layout = Layout::from_size_align(bytes.checked_add(ALIGNMENT)?, 16).ok()?;
         let base = unsafe { alloc_zeroed(layout) };
         if base.is_null() {
             return None;
         }
-        Some(Self { base: AtomicPtr::new(base), length, layout })
+        let data = AtomicPtr::new(base.wrapping_add(base.align_offset(ALIGNMENT)));
+        Some(Self { data, length, block: Block::Heap(base, layout) })
+    }
+
+    /// Huge pages where the system gives them: a tenth of the page faults' cost at first touch, fewer TLB misses after.
+    #[cfg(target_os = "linux")]
+    fn pages(length: usize, bytes: usize) -> Option<Self> {
+        let size = bytes.checked_add(HUGE_PAGE)?;
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), size, access, kind, -1, 0) };
+        if base == libc::MAP_FAILED {
+            return None;
+        }
+        let base = base.cast::<u8>();
+        let data = base.wrapping_add(base.align_offset(HUGE_PAGE));
+        // Advice only: where it is refused there are small pages.
+        unsafe { libc::madvise(data.cast(), bytes, libc::MADV_HUGEPAGE) };
+        Some(Self { data: AtomicPtr::new(data), length, block: Block::Pages(base, size) })
     }
 
     /// Frees at once; every later access through a [`Region`] panics. Idempotent.
     pub fn free(&self) {
-        let base = self.base.swap(std::ptr::null_mut(), Ordering::AcqRel);
-        if !base.is_null() {
-            unsafe { dealloc(base, self.layout) };
+        if self.data.swap(std::ptr::null_mut(), Ordering::AcqRel).is_null() {
+            return;
+        }
+        match self.block {
+            Block::Heap(base, layout) => unsafe { dealloc(base, layout) },
+            #[cfg(target_os = "linux")]
+            Block::Pages(base, size) => unsafe {
+                libc::munmap(base.cast(), size);
+            },
         }
     }
 
     fn data(&self) -> *mut u8 {
-        let base = self.base.load(Ordering::Acquire);
-        assert!(!base.is_null(), "A tensor was used after its memory had been released");
-        base.wrapping_add(base.align_offset(ALIGNMENT))
+        let data = self.data.load(Ordering::Acquire);
+        assert!(!data.is_null(), "A tensor was used after its memory had been released");
+        data
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
         self.free();
+    }
+}
+
+/// Memory that operations use while they run, kept from call to call; grows to the most that was asked for.
+#[derive(Default)]
+pub struct Scratch(Option<Memory>);
+
+impl Scratch {
+    /// `length` floats of any content. Panics when the system has no more memory.
+    pub fn floats(&mut self, length: usize) -> &mut [f32] {
+        if self.0.as_ref().is_none_or(|memory| memory.length < length) {
+            self.0 = None;
+            self.0 = Memory::new(length);
+        }
+        match &self.0 {
+            Some(memory) => unsafe { std::slice::from_raw_parts_mut(memory.data().cast(), length) },
+            None => panic!("out of memory: {length} numbers of working memory could not be allocated"),
+        }
     }
 }
 
@@ -121,6 +182,19 @@ mod tests {
         }
         assert!(Region::new(memory.clone(), 99, 2).is_none());
         assert!(Region::new(memory, usize::MAX, 2).is_none());
+    }
+
+    #[test]
+    fn large_allocations_are_zeroed_to_their_ends_and_freed_once() {
+        let length = 3 << 20;
+        let memory = Arc::new(Memory::new(length).unwrap());
+        let all = Region::new(memory.clone(), 0, length).unwrap();
+        unsafe {
+            assert!(all.floats().iter().all(|&x| x == 0.0));
+            all.floats_mut().fill(1.0);
+        }
+        memory.free();
+        memory.free();
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The output head with softmax cross-entropy. Logits exist for one tile of tokens at a time, stored [vocabulary][token]:
 //! all products then read the head and the activations where they lie, and the softmax has one token in each lane.
 
+use crate::memory::Scratch;
 use crate::parallel::{Shared, for_each, for_ranges, range, ranges};
 use crate::product::{Matrix, Store, column_product, product};
 use crate::simd::math::exp;
@@ -33,7 +34,7 @@ pub fn cross_entropy(
     whead: &[f32],
     targets: &[i32],
     mut gradients: Option<Gradients>,
-    scratch: &mut Vec<f32>,
+    scratch: &mut Scratch,
     c: usize,
 ) -> Result<(), String> {
     let (n, v) = (targets.len(), whead.len() / c);
@@ -50,9 +51,7 @@ pub fn cross_entropy(
         let width = count.next_multiple_of(LANES);
         // Logits, then for each chunk of the vocabulary its maxima and sums of exponentials.
         let statistics = chunks * 2 * width;
-        scratch.resize(scratch.len().max(v * width + statistics), 0.0);
-        let (logits, rest) = scratch.split_at_mut(v * width);
-        let statistics = &mut rest[..statistics];
+        let (logits, statistics) = scratch.floats(v * width + statistics).split_at_mut(v * width);
         let x = &x[tokens.start * c..tokens.end * c];
         let targets = &targets[tokens.clone()];
         let losses = &mut losses[tokens.clone()];
@@ -264,7 +263,8 @@ mod tests {
         let (mut losses, mut dx, mut dwhead) = (vec![0.0; n], vec![9.0; n * c], vec![1.0; v * c]);
         let scale = 0.5;
         let gradients = Gradients { dx: &mut dx, dwhead: &mut dwhead, scale };
-        cross_entropy(&mut losses, &x, &whead, &targets, Some(gradients), &mut Vec::new(), c).unwrap();
+        cross_entropy(&mut losses, &x, &whead, &targets, Some(gradients), &mut Scratch::default(), c)
+            .unwrap();
 
         let (mut expected, mut expected_dx, mut expected_dw) =
             (vec![0.0f64; n], vec![0.0f64; n * c], vec![1.0f64; v * c]);
@@ -291,14 +291,14 @@ mod tests {
         assert_close(&dx, &expected_dx, 1e-5);
         assert_close(&dwhead, &expected_dw, 1e-5);
         let mut alone = vec![0.0; n];
-        cross_entropy(&mut alone, &x, &whead, &targets, None, &mut Vec::new(), c).unwrap();
+        cross_entropy(&mut alone, &x, &whead, &targets, None, &mut Scratch::default(), c).unwrap();
         assert_eq!(alone, losses);
     }
 
     #[test]
     fn a_target_outside_the_vocabulary_is_named() {
-        let error =
-            cross_entropy(&mut [0.0], &[0.0; 2], &[0.0; 8], &[4], None, &mut Vec::new(), 2).unwrap_err();
+        let error = cross_entropy(&mut [0.0], &[0.0; 2], &[0.0; 8], &[4], None, &mut Scratch::default(), 2)
+            .unwrap_err();
         assert!(error.starts_with("Target id 4 at position 0 is outside the vocabulary"), "{error}");
     }
 }

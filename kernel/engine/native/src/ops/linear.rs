@@ -2,6 +2,7 @@
 //!
 //! Products are cut into tiles of fixed size; a tile's epilogue runs while the tile is in its thread's cache.
 
+use crate::memory::Scratch;
 use crate::ops::elementwise::accumulate;
 use crate::ops::gelu::{Activation, activate_row, multiply_by_derivative};
 use crate::parallel::{Shared, for_each, for_ranges, range, ranges};
@@ -107,7 +108,7 @@ pub fn linear_input_gradient(
     dout: &[f32],
     w: &[f32],
     activation: Option<(&[f32], Activation)>,
-    scratch: &mut Vec<f32>,
+    scratch: &mut Scratch,
     n: usize,
     i: usize,
     o: usize,
@@ -118,9 +119,9 @@ pub fn linear_input_gradient(
     let w = if n < TRANSPOSE_ROWS {
         Matrix::columns(w.as_ptr(), o)
     } else {
-        scratch.resize(scratch.len().max(i * o), 0.0);
-        transpose(&mut scratch[..i * o], w, i, o);
-        Matrix::rows(scratch.as_ptr(), i)
+        let transposed = scratch.floats(i * o);
+        transpose(transposed, w, i, o);
+        Matrix::rows(transposed.as_ptr(), i)
     };
     let dx = Shared::new(dx);
     for_tiles(n, i, (TILE_ROWS, TILE_COLUMNS), |rows, columns| unsafe {
@@ -226,7 +227,7 @@ mod tests {
             assert_eq!(alone, activated);
 
             let mut dx = vec![9.0; n * i];
-            let mut scratch = Vec::new();
+            let mut scratch = Scratch::default();
             linear_input_gradient(&mut dx, &dout, &w, None, &mut scratch, n, i, o);
             let expected = multiply(n, i, o, |r, c| dout[r * o + c], |r, c| w[c * o + r]);
             assert_close(&dx, &expected, 5e-5);
