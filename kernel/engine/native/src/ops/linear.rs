@@ -13,10 +13,6 @@ use crate::transpose::transpose;
 /// Tile of an output [N, O]: rows and columns.
 const TILE_ROWS: usize = 128;
 const TILE_COLUMNS: usize = 384;
-/// Tile of a weight gradient [I, O]; one of fewer elements than SMALL_GRADIENT is cut into half as high ones.
-const GRADIENT_ROWS: usize = 256;
-const GRADIENT_COLUMNS: usize = 384;
-const SMALL_GRADIENT: usize = 256 * 1024;
 /// Rows summed before their sum joins the bias gradient, and columns of one task.
 const BIAS_ROWS: usize = 64;
 const BIAS_COLUMNS: usize = 128;
@@ -40,6 +36,15 @@ fn for_tiles(
     for_each(down * ranges(o, tile.1), |index| {
         task(range(n, tile.0, index % down), range(o, tile.1, index / down))
     });
+}
+
+/// Tile of a weight gradient [I, O]: large ones pack less, small ones leave something for every thread.
+fn gradient_tile(i: usize, o: usize) -> (usize, usize) {
+    match i * o / 1024 {
+        0..256 => (128, 256),
+        256..512 => (256, 256),
+        _ => (256, 384),
+    }
 }
 
 /// out [N,O] = x [N,I] · w [I,O] + bias [O].
@@ -160,8 +165,7 @@ pub fn linear_weight_gradient(
         add_column_sums(dbias, dout, n, o);
     }
     let dw = Shared::new(dw);
-    let tile_rows = if i * o < SMALL_GRADIENT { GRADIENT_ROWS / 2 } else { GRADIENT_ROWS };
-    for_tiles(i, o, (tile_rows, GRADIENT_COLUMNS), |rows, columns| unsafe {
+    for_tiles(i, o, gradient_tile(i, o), |rows, columns| unsafe {
         product(
             rows.len(),
             columns.len(),
