@@ -117,17 +117,20 @@ function show(value: unknown): string {
   return text === undefined ? 'undefined' : text.length > 60 ? `${text.slice(0, 57)}…` : text;
 }
 
+const kinds: Partial<Record<string, string>> = {
+  int: 'a whole number',
+  object: 'an object',
+  tuple: 'a list of two numbers',
+  array: 'a list',
+};
+
 /** What an issue of zod says is allowed. */
 function allowed(issue: z.core.$ZodIssue): string {
   switch (issue.code) {
     case 'invalid_value':
-      return issue.values.map(show).join(', ');
+      return issue.values.map((value) => show(value)).join(', ');
     case 'invalid_type':
-      return (
-        { int: 'a whole number', object: 'an object', tuple: 'a list of two numbers', array: 'a list' }[
-          issue.expected
-        ] ?? `a ${issue.expected}`
-      );
+      return kinds[issue.expected] ?? `a ${issue.expected}`;
     case 'too_small':
       return `${issue.inclusive === false ? 'more than' : 'at least'} ${String(issue.minimum)}${issue.origin === 'array' ? ' element(s)' : ''}`;
     case 'too_big':

@@ -1,0 +1,131 @@
+/** The parameters of a GPT-2: names, shapes, initial spread, and the flat buffers that hold them. */
+import type { Engine, Tensor } from '../engine/engine.ts';
+
+/** Everything that decides the shapes of a GPT-2. */
+export interface GptShape {
+  readonly layers: number;
+  readonly width: number;
+  readonly heads: number;
+  readonly contextLength: number;
+  readonly vocabularySize: number;
+  readonly activation: 'gelu-tanh' | 'gelu-erf';
+  readonly tieHead: boolean;
+  readonly dropout: number;
+}
+
+/** One parameter tensor. Names are Hugging Face's for GPT-2; linear weights are stored [inputs, outputs]. */
+export interface ParameterSpecification {
+  readonly name: string;
+  readonly shape: readonly number[];
+  /** Matrices and embeddings decay; biases and layer norms do not. */
+  readonly decay: boolean;
+  /** Standard deviation of the initial normal; 0 = constant. */
+  readonly deviation: number;
+  /** Initial constant where `deviation` is 0. */
+  readonly constant: number;
+}
+
+/** Every parameter in the order of the forward pass. GPT-2's initialisation: N(0, 0.02), residual projections / sqrt(2L). */
+export function parameterSpecifications(shape: GptShape): ParameterSpecification[] {
+  const { width: C, layers } = shape;
+  const matrix = (name: string, size: readonly number[], deviation = 0.02): ParameterSpecification => ({
+    name,
+    shape: size,
+    decay: true,
+    deviation,
+    constant: 0,
+  });
+  const vector = (name: string, size: number, constant = 0): ParameterSpecification => ({
+    name,
+    shape: [size],
+    decay: false,
+    deviation: 0,
+    constant,
+  });
+  const residual = 0.02 / Math.sqrt(2 * layers);
+  const specifications = [
+    matrix('wte.weight', [shape.vocabularySize, C]),
+    matrix('wpe.weight', [shape.contextLength, C]),
+  ];
+  for (let layer = 0; layer < layers; layer++) {
+    const h = `h.${layer}`;
+    specifications.push(
+      vector(`${h}.ln_1.weight`, C, 1),
+      vector(`${h}.ln_1.bias`, C),
+      matrix(`${h}.attn.c_attn.weight`, [C, 3 * C]),
+      vector(`${h}.attn.c_attn.bias`, 3 * C),
+      matrix(`${h}.attn.c_proj.weight`, [C, C], residual),
+      vector(`${h}.attn.c_proj.bias`, C),
+      vector(`${h}.ln_2.weight`, C, 1),
+      vector(`${h}.ln_2.bias`, C),
+      matrix(`${h}.mlp.c_fc.weight`, [C, 4 * C]),
+      vector(`${h}.mlp.c_fc.bias`, 4 * C),
+      matrix(`${h}.mlp.c_proj.weight`, [4 * C, C], residual),
+      vector(`${h}.mlp.c_proj.bias`, C),
+    );
+  }
+  specifications.push(vector('ln_f.weight', C, 1), vector('ln_f.bias', C));
+  if (!shape.tieHead) specifications.push(matrix('lm_head.weight', [shape.vocabularySize, C]));
+  return specifications;
+}
+
+/** A flat buffer and the named views into it. */
+export interface FlatGroup {
+  readonly flat: Tensor;
+  readonly views: ReadonlyMap<string, Tensor>;
+}
+
+/** One quantity (values, gradients, a moment) of all parameters: decaying ones in one flat buffer, the others in another. */
+export class ParameterSet {
+  readonly decaying: FlatGroup;
+  readonly others: FlatGroup;
+
+  constructor(engine: Engine, specifications: readonly ParameterSpecification[]) {
+    const group = (decay: boolean): FlatGroup => {
+      const members = specifications.filter((specification) => specification.decay === decay);
+      const sizes = members.map(({ shape }) => shape.reduce((a, b) => a * b, 1));
+      const flat = engine.allocate('f32', [sizes.reduce((a, b) => a + b, 0)]);
+      const views = new Map<string, Tensor>();
+      let offset = 0;
+      members.forEach(({ name, shape }, index) => {
+        views.set(name, flat.view(offset, shape));
+        offset += sizes[index] ?? 0;
+      });
+      return { flat, views };
+    };
+    this.decaying = group(true);
+    this.others = group(false);
+  }
+
+  /** The tensor of that name. Throws when the model has none. */
+  get(name: string): Tensor {
+    const tensor = this.decaying.views.get(name) ?? this.others.views.get(name);
+    if (tensor === undefined) throw new Error(`The model has no parameter ${name}`);
+    return tensor;
+  }
+
+  /** Zeroes everything. */
+  clear(engine: Engine): void {
+    engine.fill(this.decaying.flat, 0);
+    engine.fill(this.others.flat, 0);
+  }
+
+  release(engine: Engine): void {
+    engine.release(this.decaying.flat);
+    engine.release(this.others.flat);
+  }
+}
+
+/** Fills `values` with the initial weights: parameter i draws from stream i of the seed, whatever the layout. */
+export function initialise(
+  engine: Engine,
+  values: ParameterSet,
+  specifications: readonly ParameterSpecification[],
+  seed: number,
+): void {
+  specifications.forEach(({ name, deviation, constant }, stream) => {
+    const tensor = values.get(name);
+    if (deviation > 0) engine.randomNormal(tensor, deviation, { seed, stream, offset: 0 });
+    else engine.fill(tensor, constant);
+  });
+}
