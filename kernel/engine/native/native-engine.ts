@@ -8,11 +8,20 @@ import type {
   RandomKey,
   Tensor,
 } from '../engine.ts';
-import { type AddonEngine, type Random, loadAddon } from './addon.ts';
-import { Check, NativeTensor, checkShape, text } from './tensor.ts';
-
-/** Largest size that crosses to the addon, which takes them as 32-bit numbers. */
-const maximumSize = 2 ** 31 - 1;
+import { type AddonEngine, loadAddon } from './addon.ts';
+import {
+  random,
+  dropout,
+  isErf,
+  size,
+  sameWidth,
+  wholeSequences,
+  normShapes,
+  linearShapes,
+  attentionShapes,
+  headShapes,
+} from './shapes.ts';
+import { Check, NativeTensor, checkShape, elements, text } from './tensor.ts';
 
 /**
  * Engine on CPUs. Calls check shapes, types and overlaps at once (TypeError, RangeError), are queued and return;
@@ -39,8 +48,7 @@ export class NativeEngine implements Engine {
   allocate(type: DataType, shape: readonly number[]): NativeTensor {
     this.#check('allocate');
     checkShape('allocate', shape);
-    const length = shape.reduce((product, dimension) => product * dimension, 1);
-    const region = this.#addon.allocate(length);
+    const region = this.#addon.allocate(elements(shape));
     return new NativeTensor(type, shape, region, { owner: this, released: false }, 0);
   }
 
@@ -580,114 +588,4 @@ export class NativeEngine implements Engine {
     if (this.#disposed) throw new Error(`${operation}: the engine has been disposed`);
     return new Check(operation, this);
   }
-}
-
-function random(check: Check, key: RandomKey): Random {
-  return {
-    seed: check.integer('seed', key.seed, 0),
-    stream: check.integer('stream', key.stream, 0),
-    offset: check.integer('offset', key.offset, 0),
-  };
-}
-
-function dropout(check: Check, key: DropoutKey): Random {
-  if (!(key.probability >= 0 && key.probability < 1))
-    throw new RangeError(
-      `${check.operation}: probability is ${key.probability}, expected a number from 0 to below 1`,
-    );
-  return { ...random(check, key), probability: key.probability };
-}
-
-function isErf(check: Check, activation: Activation): boolean {
-  const known: readonly string[] = ['gelu-tanh', 'gelu-erf'];
-  if (!known.includes(activation))
-    throw new RangeError(`${check.operation}: activation is ${activation}, expected gelu-tanh or gelu-erf`);
-  return activation === 'gelu-erf';
-}
-
-function size(check: Check, name: string, value: number): number {
-  return check.integer(name, value, 0, maximumSize);
-}
-
-function sameWidth(
-  check: Check,
-  name: string,
-  matrix: { tensor: NativeTensor; columns: number },
-  other: string,
-  width: number,
-): void {
-  if (matrix.columns !== width)
-    throw new RangeError(
-      `${check.operation}: ${name} has shape ${text(matrix.tensor.shape)}, expected rows of ${width} as in ${other}`,
-    );
-}
-
-function wholeSequences(check: Check, tokens: NativeTensor, T: number): void {
-  check.integer('T', T, 1, maximumSize);
-  size(check, 'number of tokens', tokens.length);
-  if (tokens.length % T !== 0)
-    throw new RangeError(
-      `${check.operation}: ${tokens.length} tokens are no whole number of sequences of T = ${T}`,
-    );
-}
-
-/** Sizes of a norm: N rows from the statistics, C columns from gamma. */
-function normShapes(check: Check, gamma: Tensor, mean: Tensor) {
-  const C = check.tensor('gamma', gamma, 'f32').length;
-  const N = check.tensor('mean', mean, 'f32').length;
-  check.integer('length of gamma', C, 1, maximumSize);
-  return { N, C, size: N * C, matrix: `[N, C] = [${N}, ${C}]`, rows: `[N] = [${N}]`, vector: `[C] = [${C}]` };
-}
-
-/** Sizes of a linear layer from its weights [I, O] and from what has one row a token on one of its sides. */
-function linearShapes(
-  check: Check,
-  w: Tensor,
-  name: string,
-  x: Tensor,
-  side: 'inputs' | 'outputs',
-  weightsName = 'w',
-) {
-  const weights = check.tensor(weightsName, w, 'f32');
-  const [I, O] = weights.shape;
-  if (weights.shape.length !== 2 || !I || !O)
-    throw new RangeError(
-      `${check.operation}: ${weightsName} has shape ${text(weights.shape)}, expected [inputs, outputs], neither 0`,
-    );
-  const width = side === 'inputs' ? I : O;
-  const tensor = check.tensor(name, x, 'f32');
-  if (tensor.length % width !== 0 || tensor.shape.at(-1) !== width)
-    throw new RangeError(
-      `${check.operation}: ${name} has shape ${text(tensor.shape)}, expected rows of ${width}, the ${side} of ${weightsName}`,
-    );
-  const N = size(check, 'N', tensor.length / width);
-  return { weights, tensor, N, I: size(check, 'I', I), O: size(check, 'O', O) };
-}
-
-function attentionShapes(check: Check, qkv: Tensor, B: number, T: number, H: number) {
-  check.integer('B', B, 1, maximumSize);
-  check.integer('T', T, 1, maximumSize);
-  check.integer('H', H, 1, maximumSize);
-  const tensor = check.tensor('qkv', qkv, 'f32');
-  const C = tensor.length / (B * T * 3);
-  if (!Number.isInteger(C) || C === 0 || C % H !== 0)
-    throw new RangeError(
-      `${check.operation}: qkv has shape ${text(tensor.shape)}, expected [B*T, 3C] with B*T = ${B * T} and C divisible by H = ${H}`,
-    );
-  return { qkv: tensor, C, tokens: B * T, meaning: `[B*T, C] = [${B * T}, ${C}]` };
-}
-
-function headShapes(check: Check, losses: Tensor, x: Tensor, whead: Tensor, targets: Tensor) {
-  const ids = check.tensor('targets', targets, 'i32');
-  const N = ids.length;
-  const head = check.matrix('whead', whead);
-  const C = head.columns;
-  size(check, 'V', head.rows);
-  return {
-    C,
-    targets: ids,
-    whead: head.tensor,
-    losses: check.sized('losses', losses, N, `[N] = [${N}]`),
-    x: check.sized('x', x, N * C, `[N, C] = [${N}, ${C}]`),
-  };
 }
