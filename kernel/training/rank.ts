@@ -1,0 +1,92 @@
+/**
+ * A rank process: gets its task over the IPC channel, reports what happens, and ends with it. When the channel
+ * closes (the daemon is gone) it ends at once: a checkpoint is complete or absent, so nothing is left half done.
+ */
+import { openEngine } from '../engine/open.ts';
+import type { RankCommand, RankReport, RankTask } from '../protocol/rank.ts';
+import { evaluateText, generate } from './generate.ts';
+import { train } from './train.ts';
+
+let stopRequested = false;
+let checkpointRequested = false;
+let started = false;
+
+/** Resolves when the report has been handed to the channel, so that an exit right after loses none. */
+function report(message: RankReport): Promise<void> {
+  return new Promise((resolve) => {
+    if (!process.connected || process.send === undefined) resolve();
+    else process.send(message, () => resolve());
+  });
+}
+
+const tell = (message: RankReport): void => void report(message);
+
+const phase = (text: string): void => tell({ type: 'phase', phase: text });
+
+async function perform(task: RankTask): Promise<void> {
+  const threads = task.task === 'train' ? task.config.engine.threads : task.threads;
+  const engine = openEngine({ type: 'native', ...(threads === undefined ? {} : { threads }) });
+  switch (task.task) {
+    case 'train': {
+      const status = await train(engine, task, {
+        event: (event) => tell({ type: 'event', event }),
+        phase,
+        stopRequested: () => stopRequested,
+        takeCheckpointRequest: () => {
+          const requested = checkpointRequested;
+          checkpointRequested = false;
+          return requested;
+        },
+      });
+      await report({ type: 'event', event: { event: 'end', status } });
+      break;
+    }
+    case 'generate': {
+      const result = await generate(engine, task, (text) => tell({ type: 'text', text }));
+      await report({ type: 'result', result });
+      break;
+    }
+    case 'evaluate': {
+      const warning = (_code: string, message: string): void => console.error(message);
+      const result = await evaluateText(engine, task, { phase, warning });
+      await report({ type: 'result', result });
+      break;
+    }
+  }
+  await engine.dispose();
+}
+
+async function main(task: RankTask): Promise<void> {
+  let code = 0;
+  try {
+    await perform(task);
+  } catch (error) {
+    code = 1;
+    const message = error instanceof Error ? error.message : String(error);
+    console.error(error);
+    await report({ type: 'error', message });
+  }
+  process.exit(code);
+}
+
+process.on('disconnect', () => process.exit(0));
+// Ctrl-C in a terminal reaches the whole group; the daemon decides what becomes of its ranks.
+process.on('SIGINT', () => undefined);
+process.on('message', (command: RankCommand) => {
+  switch (command.type) {
+    case 'task':
+      if (!started) void main(command.task);
+      started = true;
+      break;
+    case 'stop':
+      stopRequested = true;
+      break;
+    case 'checkpoint':
+      checkpointRequested = true;
+      break;
+  }
+});
+if (!process.connected) {
+  console.error('A rank is started by the training daemon: use `gpt-lab train`');
+  process.exit(2);
+}
