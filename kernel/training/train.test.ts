@@ -38,7 +38,7 @@ async function run(
     training: {
       steps,
       batchSize: 4,
-      sequenceLength: 16,
+      sequenceLength: 24,
       evaluateEvery: 6,
       checkpointEvery: 6,
       optimizer: { learningRate: 1e-2 },
@@ -111,7 +111,7 @@ test('a run that is stopped and resumed goes on with bitwise the same losses', a
 });
 
 test('a trained model writes text, the same for the same seed, beyond its context', async () => {
-  const { events } = await run({ steps: 120 });
+  const { events } = await run({ steps: 240 });
   const engine = openEngine({ type: 'native', threads: 1 });
   const request = {
     checkpoint: lastCheckpoint(events),
