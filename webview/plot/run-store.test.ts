@@ -62,7 +62,7 @@ test('a saved plot shows its curve and state without any event', () => {
 test('a run that was resumed after its plot was saved goes on from the snapshot', () => {
   const store = new RunStore(plot);
   store.takePlot(snapshotOf(whole));
-  store.append(numbered([{ ...start, resumedFrom: 2 } as RunEventBody, step(3), step(4)], 6));
+  store.append(numbered([{ ...start, resumedFrom: 2 }, step(3), step(4)], 6));
   assert.equal(store.state, 'running');
   assert.deepEqual(store.series.train.step, [1, 2, 3, 4]);
 });
