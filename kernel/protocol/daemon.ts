@@ -84,6 +84,8 @@ export const methods = {
     params: z.object({ target: z.string(), text: z.string() }),
     result: z.object({ loss: z.number(), perplexity: z.number(), tokens: z.number().int() }),
   },
+  /** Ends an earlier request of the same connection that is still being answered; it then fails as cancelled. */
+  cancel: { params: z.object({ request: z.number().int() }), result: z.object({}) },
   'daemon.status': {
     params: z.object({}),
     result: z.object({

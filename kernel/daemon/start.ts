@@ -1,0 +1,52 @@
+/** Starting the daemon: detached, so that it outlives whoever asked for it. */
+import { spawn } from 'node:child_process';
+import { closeSync, mkdirSync, openSync, readFileSync, renameSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { distFile } from '../home.ts';
+import type { ConnectionFile } from '../protocol/daemon.ts';
+import { readConnectionFile } from './connection.ts';
+
+/** Longest wait for a daemon to come up, ms. */
+const DEADLINE = 20_000;
+/** A log above this size is set aside when a daemon starts, bytes. */
+const LOG_LIMIT = 4 * 2 ** 20;
+
+/** Opens daemon.log for appending, after setting a large one aside as daemon.log.1. */
+function openLog(path: string): number {
+  try {
+    if (statSync(path).size > LOG_LIMIT) renameSync(path, `${path}.1`);
+  } catch {
+    // There is no log yet.
+  }
+  return openSync(path, 'a', 0o600);
+}
+
+/** Starts a daemon and resolves when it can be reached. Throws an Error with the end of its log when it ends instead. */
+export async function startDaemon(home: string): Promise<ConnectionFile> {
+  mkdirSync(home, { recursive: true, mode: 0o700 });
+  const logPath = join(home, 'daemon.log');
+  const log = openLog(logPath);
+  const child = spawn(process.execPath, [distFile('kernel', 'daemon.js')], {
+    detached: true,
+    stdio: ['ignore', log, log],
+    cwd: home,
+    env: { ...process.env, ELECTRON_RUN_AS_NODE: '1', GPT_LAB_HOME: home },
+  });
+  closeSync(log);
+  let exit: number | string | undefined;
+  child.on('exit', (code, signal) => (exit = code ?? signal ?? 'unknown'));
+  child.on('error', (error) => (exit = error.message));
+  child.unref();
+  const deadline = Date.now() + DEADLINE;
+  while (Date.now() < deadline) {
+    const file = readConnectionFile(home);
+    if (file !== undefined) return file;
+    // Exit 0 means that another daemon was faster: its file is about to appear.
+    if (exit !== undefined && exit !== 0) break;
+    await setTimeout(20);
+  }
+  const tail = readFileSync(logPath, 'utf8').trimEnd().split('\n').slice(-8).join('\n');
+  const what = exit === undefined ? `did not answer within ${DEADLINE / 1000} s` : `ended at once (${exit})`;
+  throw new Error(`The training daemon ${what}. The end of ${logPath}:\n${tail}`);
+}
