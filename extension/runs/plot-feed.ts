@@ -117,6 +117,8 @@ export class PlotFeed implements vscode.Disposable {
   #follow(subscription: Subscription): void {
     const run = this.#runs.get(subscription.run);
     const complete = run && run.state !== 'running' && run.lastSequence < subscription.next;
+    // Following a run that has ended and was sent in full would wait for ever.
+    if (complete) subscription.following?.abort();
     if (subscription.following || subscription.hidden || complete) return;
     const following = new AbortController();
     subscription.following = following;

@@ -58,8 +58,8 @@ export class Chart {
     };
   }
 
-  /** Draws columns on x; `window` is the range of steps that the x axis shows. */
-  show({ x, columns }: Aligned, window: Window, logarithmic: boolean): void {
+  /** Draws columns on x; `window` is the range of steps that the x axis shows. Returns the range of the y axis. */
+  show({ x, columns }: Aligned, window: Window, logarithmic: boolean): [low: number, high: number] {
     const inWindow = columns.map((column) =>
       column.filter((_, index) => (x[index] ?? 0) >= window.from && (x[index] ?? 0) <= window.to),
     );
@@ -72,6 +72,7 @@ export class Chart {
       this.#plot.setScale('x', { min: window.from - room, max: window.to + room });
       this.#plot.setScale('y', { min: this.#range[0], max: this.#range[1] });
     });
+    return this.#range;
   }
 
   /** Puts the cursor on a step; undefined takes it away. */
@@ -95,7 +96,7 @@ export class Chart {
 
   #settings(width: number): uPlot.Options {
     const { strokes, format, theme, sync, axisWidth, onZoom, onCursor, height } = this.#options;
-    const font = `11px ${getComputedStyle(document.body).fontFamily || 'system-ui'}`;
+    const { font } = theme();
     const line = { stroke: () => theme().grid, width: 1 };
     return {
       width,
@@ -124,7 +125,7 @@ export class Chart {
           ticks: { stroke: () => theme().axis, width: 1, size: 4 },
           border: { show: true, stroke: () => theme().axis, width: 1 },
           splits: (plot, _, low, high) =>
-            niceTicks(low, high, Math.max(2, plot.bbox.width / devicePixelRatio / 90)).filter(
+            niceTicks(low, high, Math.max(2, plot.bbox.width / devicePixelRatio / 60)).filter(
               Number.isInteger,
             ),
           values: (_, splits) => splits.map((step) => step.toLocaleString('en-US')),
@@ -192,6 +193,6 @@ export class Chart {
 
   #ticks(low: number, high: number): number[] {
     if (this.#logarithmic) return logTicks(low, high);
-    return niceTicks(low, high, Math.max(2, this.#options.height / 55));
+    return niceTicks(low, high, Math.max(3, this.#options.height / 50));
   }
 }

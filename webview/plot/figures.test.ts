@@ -40,14 +40,14 @@ test('the summary tells the curve to those who do not see it', () => {
   );
 });
 
-test('the cursor reads the nearest step, with the validation loss only where there was one', () => {
+test('the cursor reads the nearest step, with the newest validation loss up to there', () => {
   const store = storeOf(60);
   const reading = readingAt(store, store.series.train.loss, 49.7);
   assert.deepEqual(reading, {
     step: 50,
     loss: 0.2,
     smoothed: 0.2,
-    validationLoss: 4,
+    validation: { step: 50, loss: 4 },
     learningRate: 3e-4,
     tokensPerSecond: 2528,
   });
@@ -55,7 +55,8 @@ test('the cursor reads the nearest step, with the validation loss only where the
     speak(reading),
     'Step 50, loss 0.200, validation loss 4.000, learning rate 3e-4, 2.53k tokens per second',
   );
-  assert.equal(readingAt(store, [], 3)?.validationLoss, undefined);
+  assert.equal(readingAt(store, [], 3)?.validation, undefined);
+  assert.deepEqual(readingAt(store, [], 58)?.validation, { step: 50, loss: 4 });
   assert.equal(readingAt(storeOf(0), [], 3), undefined);
 });
 

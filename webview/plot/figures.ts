@@ -1,7 +1,7 @@
 /** What a plot says in words and figures. Pure: no page in here. */
 import { formatCount, formatDuration, formatLoss, formatRate } from '../../kernel/protocol/format.ts';
 import type { PlotState, RunStore } from './run-store.ts';
-import { nearest } from './view-data.ts';
+import { lastUpTo, nearest } from './view-data.ts';
 
 /** A label and a value under the plot's name; `tone` is the curve that it belongs to. */
 export interface Figure {
@@ -56,8 +56,8 @@ export interface Reading {
   step: number;
   loss: number | null;
   smoothed: number | null;
-  /** Absent where this step was not evaluated. */
-  validationLoss?: number | null;
+  /** The newest evaluation at or before this step; absent before the first. */
+  validation?: { step: number; loss: number | null };
   learningRate: number;
   tokensPerSecond: number;
 }
@@ -72,9 +72,12 @@ export function readingAt(
   const index = nearest(train.step, step);
   const at = train.step[index];
   if (at === undefined) return undefined;
-  const evaluated = nearest(evaluation.step, at);
+  const evaluated = lastUpTo(evaluation.step, at);
+  const evaluatedStep = evaluation.step[evaluated];
   const validation =
-    evaluation.step[evaluated] === at ? { validationLoss: evaluation.loss[evaluated] ?? null } : {};
+    evaluatedStep === undefined
+      ? {}
+      : { validation: { step: evaluatedStep, loss: evaluation.loss[evaluated] ?? null } };
   return {
     step: at,
     loss: train.loss[index] ?? null,
@@ -90,9 +93,9 @@ export function speak(reading: Reading): string {
   return [
     `Step ${reading.step}`,
     `loss ${formatLoss(reading.loss)}`,
-    ...(reading.validationLoss === undefined
-      ? []
-      : [`validation loss ${formatLoss(reading.validationLoss)}`]),
+    ...(reading.validation?.step === reading.step
+      ? [`validation loss ${formatLoss(reading.validation.loss)}`]
+      : []),
     `learning rate ${formatRate(reading.learningRate)}`,
     `${formatCount(reading.tokensPerSecond)} tokens per second`,
   ].join(', ');

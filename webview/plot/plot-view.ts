@@ -231,7 +231,8 @@ export class PlotView {
     );
     this.root.dataset['drawn'] = String(loss.x.length);
     this.root.dataset['window'] = `${window.from}-${window.to}`;
-    charts.loss.show(loss, window, this.#settings.logarithmic);
+    const [low, high] = charts.loss.show(loss, window, this.#settings.logarithmic);
+    this.root.dataset['range'] = `${low.toFixed(3)} ${high.toFixed(3)}`;
     charts.rate.show(visible([curve(train.learningRate)], this.#window, width / 4), window, false);
     charts.speed.show(visible([curve(train.tokensPerSecond)], this.#window, width / 4), window, false);
   }
@@ -306,7 +307,7 @@ export class PlotView {
         height: 250,
         format: (value) => formatNumber(value, 3),
         strokes: [
-          { color: ({ train }) => train, alpha: 0.32, width: 1 },
+          { color: ({ train }) => train, alpha: 0.45, width: 1 },
           { color: ({ train }) => train, width: contrast(2) },
           { color: ({ validation }) => validation, width: contrast(1.5), dash: [5, 4], points: true },
         ],
@@ -476,19 +477,30 @@ function tooltipRows(reading: Reading, smooth: boolean): HTMLElement[] {
     element('div', { class: 'step' }, `Step ${reading.step.toLocaleString('en-US')}`),
     row('train', 'Loss', formatLoss(reading.loss)),
     ...(smooth ? [row('train', 'Smoothed', formatLoss(reading.smoothed))] : []),
-    ...(reading.validationLoss === undefined
-      ? []
-      : [row('validation', 'Validation', formatLoss(reading.validationLoss))]),
+    ...(reading.validation
+      ? [
+          row(
+            'validation',
+            validationLabel(reading, reading.validation.step),
+            formatLoss(reading.validation.loss),
+          ),
+        ]
+      : []),
     row('rate', 'Learning rate', formatRate(reading.learningRate)),
     row('speed', 'Tokens/s', formatCount(reading.tokensPerSecond)),
   ];
+}
+
+/** Says of which step a validation loss is, where it is not the cursor's. */
+function validationLabel(reading: Reading, step: number): string {
+  return step === reading.step ? 'Validation' : `Validation at ${step.toLocaleString('en-US')}`;
 }
 
 function tableRow(row: Reading): HTMLElement {
   const cells = [
     formatLoss(row.loss),
     formatLoss(row.smoothed),
-    row.validationLoss === undefined ? '' : formatLoss(row.validationLoss),
+    row.validation?.step === row.step ? formatLoss(row.validation.loss) : '',
     formatRate(row.learningRate),
     formatCount(row.tokensPerSecond),
   ];

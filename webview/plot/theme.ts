@@ -10,6 +10,7 @@ export interface Theme {
   grid: string;
   axis: string;
   background: string;
+  font: string;
   highContrast: boolean;
 }
 
@@ -28,6 +29,7 @@ export function readTheme(element: Element): Theme {
     grid: highContrast ? withAlpha(contrast, 0.4) : color('--gpt-lab-grid', 'rgba(128,128,128,0.16)'),
     axis: highContrast ? contrast : 'rgba(128,128,128,0.4)',
     background: color('--vscode-editor-background', '#ffffff'),
+    font: `11px ${color('--vscode-font-family', 'system-ui, sans-serif')}`,
     highContrast,
   };
 }

@@ -91,6 +91,12 @@ export function nearest(steps: readonly number[], step: number): number {
   return step - (steps[after - 1] ?? 0) < (steps[after] ?? 0) - step ? after - 1 : after;
 }
 
+/** Index of the last element that is not above `step`; -1 when there is none. */
+export function lastUpTo(steps: readonly number[], step: number): number {
+  const index = lowerBound(steps, step);
+  return steps[index] === step ? index : index - 1;
+}
+
 /** Index of the first element that is not below `step`. */
 function lowerBound(steps: readonly number[], step: number): number {
   let low = 0;
