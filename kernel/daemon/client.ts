@@ -111,8 +111,14 @@ export class DaemonClient {
   ): Promise<Result<M>> {
     const { onProgress, signal } = options;
     return new Promise((resolve, reject) => {
-      if (this.#isClosed) { reject(lost()); return; }
-      if (signal?.aborted) { reject(signal.reason as Error); return; }
+      if (this.#isClosed) {
+        reject(lost());
+        return;
+      }
+      if (signal?.aborted) {
+        reject(signal.reason as Error);
+        return;
+      }
       const id = this.#nextId++;
       const cancel = (): void => {
         if (!this.#pending.delete(id)) return;
@@ -248,7 +254,8 @@ export class DaemonClient {
     this.#pending.delete(message.id);
     if ('error' in message) {
       const { code, message: text, problems } = message.error;
-      pending.reject(new DaemonError(code, text, problems)); return;
+      pending.reject(new DaemonError(code, text, problems));
+      return;
     }
     const result = methods[pending.method].result.safeParse(message.result);
     if (result.success) pending.resolve(result.data);
