@@ -3,6 +3,7 @@ import * as vscode from 'vscode';
 import { Notebooks } from './notebook/controller.ts';
 import { registerLanguageProviders } from './notebook/language.ts';
 import { newNotebook } from './notebook/new-notebook.ts';
+import { configureTypeScriptServer } from './notebook/typescript-server.ts';
 import { PlotSnapshots } from './notebook/plot-outputs.ts';
 import { DaemonLink } from './runs/daemon-link.ts';
 import { notifyOfRuns } from './runs/notifications.ts';
@@ -34,6 +35,7 @@ export function activate(context: vscode.ExtensionContext): void {
     logs,
     notebooks,
     registerLanguageProviders(notebooks, log),
+    configureTypeScriptServer(notebooks, log),
     new PlotSnapshots(notebooks, daemon, runs, log),
     new PlotFeed(daemon, runs, log),
     new RunsView(runs, daemon, text),

@@ -16,6 +16,11 @@ export class Notebooks implements vscode.Disposable {
   readonly #controller: vscode.NotebookController;
   readonly #kernels = new Map<vscode.NotebookDocument, NotebookKernel>();
   readonly #selected = new Set<vscode.NotebookDocument>();
+  /** Notebooks whose user has chosen another kernel. */
+  readonly #deselected = new WeakSet<vscode.NotebookDocument>();
+  readonly #selectionChanged = new vscode.EventEmitter<void>();
+  /** Fires when a notebook begins or ceases to use our controller. */
+  readonly onDidChangeSelection = this.#selectionChanged.event;
   readonly #disposable: vscode.Disposable;
 
   constructor(log: vscode.LogOutputChannel) {
@@ -35,9 +40,16 @@ export class Notebooks implements vscode.Disposable {
     for (const notebook of vscode.workspace.notebookDocuments) this.#offer(notebook);
     this.#disposable = vscode.Disposable.from(
       controller,
+      this.#selectionChanged,
       controller.onDidChangeSelectedNotebooks(({ notebook, selected }) => {
-        if (selected) this.#selected.add(notebook);
-        else this.#close(notebook);
+        if (selected) {
+          this.#selected.add(notebook);
+          this.#deselected.delete(notebook);
+        } else {
+          this.#close(notebook);
+          this.#deselected.add(notebook);
+        }
+        this.#selectionChanged.fire();
       }),
       vscode.workspace.onDidOpenNotebookDocument((notebook) => this.#offer(notebook)),
       vscode.workspace.onDidCloseNotebookDocument((notebook) => this.#close(notebook)),
@@ -48,6 +60,14 @@ export class Notebooks implements vscode.Disposable {
   /** Whether our controller is the one that a notebook uses. */
   isSelected(notebook: vscode.NotebookDocument): boolean {
     return this.#selected.has(notebook);
+  }
+
+  /** Whether a notebook uses our controller or will when it is run. */
+  isOurs(notebook: vscode.NotebookDocument): boolean {
+    if (this.#selected.has(notebook)) return true;
+    return (
+      notebook.notebookType === NOTEBOOK_TYPE && !this.#deselected.has(notebook) && isForUs(notebook.metadata)
+    );
   }
 
   /** The kernel of a notebook that uses our controller; its process starts on first use. */

@@ -21,7 +21,7 @@ export function registerLanguageProviders(
     const notebook = vscode.workspace.notebookDocuments.find((each) =>
       each.getCells().some((cell) => cell.document === document),
     );
-    if (!notebook || !notebooks.isSelected(notebook) || !vscode.workspace.isTrusted) return undefined;
+    if (!notebook || !notebooks.isOurs(notebook) || !vscode.workspace.isTrusted) return undefined;
     try {
       return await question(await notebooks.kernel(notebook).client());
     } catch (error) {

@@ -7,7 +7,6 @@ import type { PlotOutput } from '../../kernel/protocol/plot.ts';
 import type { DaemonLink } from '../runs/daemon-link.ts';
 import type { RunList } from '../runs/run-list.ts';
 import type { Notebooks } from './controller.ts';
-import { isForUs } from './kernelspec.ts';
 
 /** A plot as a notebook's output. */
 export interface PlacedPlot {
@@ -93,7 +92,7 @@ export class PlotSnapshots implements vscode.Disposable {
         await this.#notebooks.executions.edit(cell, (execution) =>
           execution.replaceOutputItems(items, output),
         );
-      } else if (isForUs(notebook.metadata)) {
+      } else if (this.#notebooks.isOurs(notebook)) {
         await replaceInCell(cell, output, items);
       }
     }
