@@ -1,0 +1,54 @@
+/** The notebook's one connection to the training daemon, and errors that say everything. */
+import { connectDaemon, DaemonError } from '../daemon/client.ts';
+import type { DaemonClient } from '../daemon/client.ts';
+
+let current: Promise<DaemonClient> | undefined;
+
+/** The connection; opened, and the daemon started, when there is none. */
+export function daemon(): Promise<DaemonClient> {
+  if (current) return current;
+  const opening = connectDaemon();
+  current = opening;
+  const forget = (): void => {
+    if (current === opening) current = undefined;
+  };
+  // The caller gets the error of a failed attempt; the next call then tries anew.
+  opening.then((client) => void client.closed.then(forget), forget);
+  return opening;
+}
+
+/** Closes the connection, if there is one; the next request opens a new one. */
+export async function disconnect(): Promise<void> {
+  const closing = current;
+  current = undefined;
+  (await closing)?.close();
+}
+
+/** Sends a request with `send`; a refusal becomes an error that lists every problem on a line of its own. */
+export async function ask<T>(send: (client: DaemonClient) => Promise<T>): Promise<T> {
+  try {
+    return await send(await daemon());
+  } catch (error) {
+    throw error instanceof DaemonError ? new LabError(error) : error;
+  }
+}
+
+/** The daemon refused: why, with one line per problem. */
+export class LabError extends Error {
+  override readonly name: string = 'LabError';
+  /** What kind of refusal, e.g. `invalid-configuration`, `not-found`. */
+  readonly code: string;
+  /** Each names a key, its value and what is allowed. */
+  readonly problems: readonly string[];
+
+  constructor(cause: {
+    readonly message: string;
+    readonly code: string;
+    readonly problems: readonly string[];
+  }) {
+    const missing = cause.problems.filter((problem) => !cause.message.includes(problem));
+    super([cause.message, ...missing.map((problem) => `  - ${problem}`)].join('\n'), { cause });
+    this.code = cause.code;
+    this.problems = cause.problems;
+  }
+}
