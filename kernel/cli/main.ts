@@ -10,7 +10,6 @@ import type { Command } from './command.ts';
 import { daemonStart, daemonStatus, daemonStop } from './daemon.ts';
 import { doctor } from './doctor.ts';
 import { kernelInstall } from './kernel-install.ts';
-import { notebookRun } from './notebook-run.ts';
 import { logs, remove, runs, show, stop } from './runs.ts';
 import { evaluate, generate } from './sample.ts';
 import { train } from './train.ts';
@@ -29,7 +28,6 @@ const commands: readonly Command[] = [
   daemonStop,
   kernelInstall,
   doctor,
-  notebookRun,
 ];
 
 function overview(): string {
