@@ -9,6 +9,8 @@ import type { Output } from './outputs.ts';
 
 /** Messages that come after their cell has ended are sorted by the execution that they belong to; so many are remembered. */
 const REMEMBERED_EXECUTIONS = 200;
+/** A cell that runs on so long after an interrupt gets an offer to restart the kernel, ms. */
+const INTERRUPT_PATIENCE = 5000;
 
 type JupyterMessage = Parameters<Parameters<KernelClient['onMessage']>[0]>[0];
 
@@ -46,7 +48,16 @@ export class NotebookKernel implements vscode.Disposable {
   /** Stops the running cell, keeping the kernel's state, and forgets the queued ones. */
   async interrupt(): Promise<void> {
     this.#cancelQueue();
-    await (await this.#client)?.interrupt();
+    const working = this.#working;
+    const client = await this.#client;
+    if (!client) return;
+    const timer = setTimeout(() => {
+      // A later cell is not the one that was to stop.
+      if (working && this.#working === working) this.#offerRestart();
+    }, INTERRUPT_PATIENCE);
+    await client.interrupt().finally(() => {
+      if (this.#working !== working) clearTimeout(timer);
+    });
   }
 
   /** A fresh kernel: variables are gone. Running and queued cells end. */
@@ -55,7 +66,13 @@ export class NotebookKernel implements vscode.Disposable {
     const client = await this.#client;
     if (!client) return;
     this.#outputs.clear();
-    await client.restart();
+    try {
+      await client.restart();
+    } catch (error) {
+      // The next cell starts a kernel anew.
+      this.#client = undefined;
+      throw error;
+    }
     this.#log.info(`Kernel of ${this.#notebook.uri.fsPath} restarted`);
   }
 
@@ -123,6 +140,17 @@ export class NotebookKernel implements vscode.Disposable {
       .then(async (chosen) => {
         if (chosen === restart) await this.client();
       })
+      .then(undefined, (error: unknown) => void vscode.window.showErrorMessage(String(error)));
+  }
+
+  #offerRestart(): void {
+    const restart = vscode.l10n.t('Restart Kernel');
+    void vscode.window
+      .showWarningMessage(
+        vscode.l10n.t('The cell has not stopped yet. A restart loses all variables.'),
+        restart,
+      )
+      .then((chosen) => (chosen === restart ? this.restart() : undefined))
       .then(undefined, (error: unknown) => void vscode.window.showErrorMessage(String(error)));
   }
 

@@ -6,7 +6,7 @@ import { button, element, setText } from './elements.ts';
 import { figures, readingAt, speak, stateLabel, summary, tableRows, type Reading } from './figures.ts';
 import type { RunFeed } from './run-feed.ts';
 import { Smoothing } from './smoothing.ts';
-import { onThemeChange, readTheme, type Theme } from './theme.ts';
+import { markTheme, onThemeChange, readTheme, type Theme } from './theme.ts';
 import { nearest, positiveOnly, visible, type Window } from './view-data.ts';
 
 /** What the reader has chosen; kept for the next plot. */
@@ -104,7 +104,7 @@ export class PlotView {
 
   /** Call when the element is on the page: from now on size, sight and theme are watched. */
   attach(): void {
-    this.#theme = readTheme(this.root);
+    this.#applyTheme();
     const sizes = new ResizeObserver(() => this.draw());
     sizes.observe(this.root);
     const sight = new IntersectionObserver((entries) => {
@@ -118,11 +118,16 @@ export class PlotView {
       () => sizes.disconnect(),
       () => sight.disconnect(),
       onThemeChange(() => {
-        this.#theme = readTheme(this.root);
+        this.#applyTheme();
         for (const chart of this.#allCharts()) chart.recolor();
       }),
     );
     this.draw();
+  }
+
+  #applyTheme(): void {
+    markTheme(this.root);
+    this.#theme = readTheme(this.root);
   }
 
   dispose(): void {

@@ -14,11 +14,28 @@ export interface Theme {
   highContrast: boolean;
 }
 
+/**
+ * Marks an element with what VS Code says in classes of the body: a style sheet in an output's shadow tree cannot see
+ * them.
+ */
+export function markTheme(element: HTMLElement): void {
+  const { classList } = document.body;
+  const light = classList.contains('vscode-light') || classList.contains('vscode-high-contrast-light');
+  const dark = classList.contains('vscode-dark') || classList.contains('vscode-high-contrast');
+  element.style.colorScheme = light ? 'light' : dark ? 'dark' : 'light dark';
+  element.classList.toggle('high-contrast', isHighContrast());
+  element.classList.toggle('reduce-motion', classList.contains('vscode-reduce-motion'));
+}
+
+function isHighContrast(): boolean {
+  return document.body.className.includes('vscode-high-contrast');
+}
+
 /** Reads the colours that `element` sees; every variable has a fall-back, so that a page without an editor works. */
 export function readTheme(element: Element): Theme {
   const style = getComputedStyle(element);
   const color = (name: string, fallback: string): string => style.getPropertyValue(name).trim() || fallback;
-  const highContrast = document.body.className.includes('vscode-high-contrast');
+  const highContrast = isHighContrast();
   const contrast = color('--vscode-contrastBorder', '#888888');
   return {
     train: color('--gpt-lab-train', '#3b82f6'),
