@@ -9,6 +9,9 @@ export class CellExecutions {
     { execution: vscode.NotebookCellExecution; started: boolean }
   >();
   readonly #edits = new Map<vscode.NotebookCell, Promise<void>>();
+  /** How cells ran last. VS Code's own summary lags behind an execution that has just ended. */
+  readonly #last = new WeakMap<vscode.NotebookCell, vscode.NotebookCellExecutionSummary>();
+  readonly #started = new WeakMap<vscode.NotebookCell, number>();
 
   constructor(controller: vscode.NotebookController) {
     this.#controller = controller;
@@ -24,14 +27,24 @@ export class CellExecutions {
   /** Begins an execution with a clock and without the outputs of the last one. */
   start(execution: vscode.NotebookCellExecution): void {
     this.#active.set(execution.cell, { execution, started: true });
-    execution.start(Date.now());
+    const startTime = Date.now();
+    this.#started.set(execution.cell, startTime);
+    execution.start(startTime);
     void execution.clearOutput();
   }
 
   /** Ends an execution; `success` undefined means that the cell did not run. */
   end(execution: vscode.NotebookCellExecution, success: boolean | undefined): void {
-    this.#active.delete(execution.cell);
-    execution.end(success, success === undefined ? undefined : Date.now());
+    const { cell, executionOrder } = execution;
+    this.#active.delete(cell);
+    if (success === undefined) {
+      execution.end(undefined);
+      return;
+    }
+    const endTime = Date.now();
+    const timing = { startTime: this.#started.get(cell) ?? endTime, endTime };
+    this.#last.set(cell, { ...(executionOrder === undefined ? {} : { executionOrder }), success, timing });
+    execution.end(success, endTime);
   }
 
   /**
@@ -62,7 +75,7 @@ export class CellExecutions {
     change: (execution: vscode.NotebookCellExecution) => Thenable<void>,
   ): Promise<void> {
     if (cell.index < 0 || this.#active.has(cell)) return;
-    const { executionOrder, success, timing } = cell.executionSummary ?? {};
+    const { executionOrder, success, timing } = this.#last.get(cell) ?? cell.executionSummary ?? {};
     const execution = this.#controller.createNotebookCellExecution(cell);
     execution.executionOrder = executionOrder;
     execution.start(timing?.startTime);

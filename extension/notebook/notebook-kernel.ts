@@ -51,13 +51,11 @@ export class NotebookKernel implements vscode.Disposable {
     const working = this.#working;
     const client = await this.#client;
     if (!client) return;
-    const timer = setTimeout(() => {
+    setTimeout(() => {
       // A later cell is not the one that was to stop.
       if (working && this.#working === working) this.#offerRestart();
     }, INTERRUPT_PATIENCE);
-    await client.interrupt().finally(() => {
-      if (this.#working !== working) clearTimeout(timer);
-    });
+    await client.interrupt();
   }
 
   /** A fresh kernel: variables are gone. Running and queued cells end. */

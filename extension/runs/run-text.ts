@@ -36,7 +36,7 @@ export class RunText {
       return join([
         this.state(run.state),
         run.loss === null ? undefined : this.#t('loss {0}', formatLoss(run.loss)),
-        run.endedAt === null ? undefined : this.#t('{0} ago', roughly(now - run.endedAt)),
+        run.endedAt === null ? undefined : this.#age(now - run.endedAt),
       ]);
     }
     if (run.step === 0) return run.phase ?? this.#t('starting');
@@ -45,6 +45,10 @@ export class RunText {
       this.#t('loss {0}', formatLoss(run.loss)),
       run.phase ?? this.timeLeft(run),
     ]);
+  }
+
+  #age(milliseconds: number): string {
+    return milliseconds < 60_000 ? this.#t('just now') : this.#t('{0} ago', roughly(milliseconds));
   }
 
   /** `12 min left`; undefined where it is not known. */
@@ -124,8 +128,7 @@ export function sortRuns(runs: Iterable<RunSummary>): RunSummary[] {
 
 /** The largest unit of a duration in ms: an age needs no more. */
 function roughly(milliseconds: number): string {
-  const seconds = Math.max(0, milliseconds / 1000);
-  if (seconds < 60) return `${Math.floor(seconds)} s`;
+  const seconds = milliseconds / 1000;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
   if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h`;
   return `${Math.floor(seconds / 86_400)} d`;

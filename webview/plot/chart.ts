@@ -102,7 +102,8 @@ export class Chart {
       width,
       height,
       pxAlign: 0,
-      padding: [8, 10, 0, 0],
+      // On the right half of the last step's label has to fit.
+      padding: [8, 20, 0, 0],
       legend: { show: false },
       scales: {
         x: { time: false, auto: false },
@@ -155,7 +156,7 @@ export class Chart {
               ? {}
               : { fill: () => withAlpha(stroke.color(theme()), stroke.fill ?? 0) }),
             points: stroke.points
-              ? { show: true, size: 6, width: 1.5, stroke: color, fill: () => theme().background }
+              ? { show: sparse, size: 6, width: 1.5, stroke: color, fill: () => theme().background }
               : { show: false },
           };
         }),
@@ -195,4 +196,11 @@ export class Chart {
     if (this.#logarithmic) return logTicks(low, high);
     return niceTicks(low, high, Math.max(3, this.#options.height / 50));
   }
+}
+
+/** Whether a series' points lie far enough apart to be marked one by one. */
+function sparse(plot: uPlot, series: number, first: number, last: number): boolean {
+  const values = plot.data[series]?.slice(first, last + 1) ?? [];
+  const count = [...values].filter((value) => typeof value === 'number').length;
+  return count * 20 < plot.bbox.width / devicePixelRatio;
 }

@@ -24,7 +24,7 @@ export class RunFeed {
 
   /** Calls `listener` after every change while the returned function has not been called. */
   show(plot: PlotOutput, listener: () => void): () => void {
-    this.store.takePlot(plot);
+    this.takePlot(plot);
     this.#listeners.add(listener);
     if (this.#listeners.size === 1) this.#subscribe();
     return () => {
@@ -33,9 +33,15 @@ export class RunFeed {
     };
   }
 
-  /** Takes a newer form of the plot's output. */
+  /**
+   * Takes a newer form of the plot's output. While the run is followed its curves are known in full: then the last
+   * events, which may still be on their way, are better than a snapshot.
+   */
   takePlot(plot: PlotOutput): void {
-    this.store.takePlot(plot);
+    const { store } = this;
+    const followed = this.connected && !store.decimated && store.next > 1 && store.unavailable === undefined;
+    if (!followed) store.takePlot(plot);
+    else if (plot.snapshot && plot.snapshot.lastSequence >= store.next) this.#subscribe();
     this.#changed();
   }
 

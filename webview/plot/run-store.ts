@@ -101,6 +101,7 @@ export class RunStore {
     this.#snapshotState = snapshot.state;
     this.decimated = true;
     this.#stepTimes = [];
+    this.#started = this.#ended = undefined;
     this.revision++;
   }
 
