@@ -2,14 +2,16 @@
 import { inspect } from 'node:util';
 import { DaemonError } from '../daemon/client.ts';
 import { packageVersion } from '../home.ts';
-import { disconnect, LabError } from '../lab/connection.ts';
-import { NoSuchRun } from '../protocol/find-run.ts';
+import { disconnect } from '../lab/connection.ts';
+import { LabError } from '../lab/errors.ts';
+import { NoSuchRun } from '../lab/find-run.ts';
 import { UsageError } from './arguments.ts';
 import { EXIT, note, print } from './command.ts';
 import type { Command } from './command.ts';
 import { daemonStart, daemonStatus, daemonStop } from './daemon.ts';
 import { doctor } from './doctor.ts';
 import { kernelInstall } from './kernel-install.ts';
+import { notebookRun } from './notebook-run.ts';
 import { logs, remove, runs, show, stop } from './runs.ts';
 import { evaluate, generate } from './sample.ts';
 import { train } from './train.ts';
@@ -27,6 +29,7 @@ const commands: readonly Command[] = [
   daemonStatus,
   daemonStop,
   kernelInstall,
+  notebookRun,
   doctor,
 ];
 

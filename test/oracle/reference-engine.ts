@@ -50,7 +50,7 @@ export class ReferenceEngine implements Engine {
   readonly name = 'reference';
   readonly device = 'cpu';
   readonly threads = 1;
-  /** What a queued call failed with; `read` and `finish` report the first one from then on. */
+  /** The first error of a queued call; the next `read` or `finish` reports it, once. */
   #failure: Error | undefined;
 
   allocate(type: DataType, shape: readonly number[]): ReferenceTensor {
@@ -89,7 +89,9 @@ export class ReferenceEngine implements Engine {
   }
 
   finish(): Promise<void> {
-    return this.#failure === undefined ? Promise.resolve() : Promise.reject(this.#failure);
+    const failure = this.#failure;
+    this.#failure = undefined;
+    return failure === undefined ? Promise.resolve() : Promise.reject(failure);
   }
 
   dispose(): Promise<void> {

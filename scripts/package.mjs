@@ -1,0 +1,125 @@
+/**
+ * Packages the extension for this platform: gpt-lab-<platform>-<version>.vsix with only what it needs at run time.
+ * Everything is staged in dist/vsix first, since node_modules as a whole must not travel.
+ */
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { fail, node24, prepare, root, run, step } from './tools.mjs';
+
+const platform = `${process.platform}-${process.arch}`;
+const stage = join(root, 'dist', 'vsix');
+
+/** Copies a path of the clone to the same place in the stage. */
+function take(path, filter = () => true) {
+  const source = join(root, path);
+  if (!existsSync(source)) throw new Error(`${path} is missing: run \`npm run build\``);
+  cpSync(source, join(stage, path), { recursive: true, filter: (file) => filter(file) });
+}
+
+/** Only this platform's binaries of zeromq travel: all of them together are 14 MB. */
+function takeZeromq() {
+  const foreign = /zeromq\/build\/(?!manifest\.json)[^/]+/;
+  const own = `zeromq/build/${process.platform}/${process.arch}`;
+  const between = [`zeromq/build/${process.platform}`, own];
+  take('node_modules/zeromq', (file) => {
+    if (/zeromq\/(src|script|vendor|docs|CMake|binding)/.test(file)) return false;
+    if (!foreign.test(file)) return true;
+    if (between.some((folder) => file.endsWith(folder))) return true;
+    return file.includes(`${own}/`) && !file.includes('musl');
+  });
+  take(
+    'node_modules/cmake-ts',
+    (file) => !file.endsWith('.map') && !/cmake-ts\/(src|node_modules)/.test(file),
+  );
+}
+
+function takeTypeScript() {
+  take('node_modules/typescript/package.json');
+  take('node_modules/typescript/LICENSE.txt');
+  for (const file of readdirSync(join(root, 'node_modules/typescript/lib'))) {
+    if (file === 'typescript.js' || /^lib\..*d\.ts$/.test(file)) take(`node_modules/typescript/lib/${file}`);
+  }
+  take('node_modules/@types/node');
+  take('node_modules/undici-types');
+}
+
+/** The manifest as it travels: nothing that only a clone can run. */
+function writeManifest() {
+  const {
+    scripts,
+    devDependencies,
+    allowScripts,
+    private: isPrivate,
+    ...manifest
+  } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  void [scripts, devDependencies, allowScripts, isPrivate];
+  // What is bundled needs no package; vsce packs the packages that are named here.
+  const shipped = ['zeromq', 'typescript', '@types/node'];
+  const all = { ...manifest.dependencies, ...devDependencies };
+  manifest.dependencies = Object.fromEntries(shipped.map((name) => [name, all[name]]));
+  writeFileSync(join(stage, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+  return manifest.version;
+}
+
+function sizes(folder, prefix = '') {
+  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) =>
+    entry.isDirectory()
+      ? sizes(join(folder, entry.name), `${prefix}${entry.name}/`)
+      : [{ path: prefix + entry.name, bytes: statSync(join(folder, entry.name)).size }],
+  );
+}
+
+/** Builds the .vsix from a built clone; returns its path. */
+export async function packageExtension() {
+  const version = await step('Staging the extension', () => {
+    rmSync(stage, { recursive: true, force: true });
+    mkdirSync(stage, { recursive: true });
+    for (const file of ['README.md', 'CHANGELOG.md', 'LICENSE', 'package.nls.json']) take(file);
+    const shipped = ['extension.cjs', 'kernel', 'webview', 'native', 'types'];
+    for (const part of shipped) take(`dist/${part}`, (file) => !file.endsWith('.map'));
+    take('extension/media');
+    take('extension/l10n');
+    takeZeromq();
+    takeTypeScript();
+    return writeManifest();
+  });
+  const target = join(root, `gpt-lab-${platform}-${version}.vsix`);
+  await step('Packaging', () =>
+    run(
+      node24,
+      [
+        join(root, 'node_modules/@vscode/vsce/vsce'),
+        ...['package', '--target', platform, '--no-rewrite-relative-links'],
+        ...['--allow-missing-repository', '--skip-license', '--out', target],
+      ],
+      { cwd: stage, stdio: ['ignore', 'ignore', 'inherit'] },
+    ),
+  );
+  const largest = sizes(stage)
+    .sort((a, b) => b.bytes - a.bytes)
+    .slice(0, 6);
+  const megabytes = (bytes) => `${(bytes / 2 ** 20).toFixed(1)} MB`;
+  process.stderr.write(`  ${target}: ${megabytes(statSync(target).size)}\n`);
+  for (const { path, bytes } of largest)
+    process.stderr.write(`    ${megabytes(bytes).padStart(8)}  ${path}\n`);
+  return target;
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
+  try {
+    await prepare();
+    await packageExtension();
+  } catch (error) {
+    fail(error);
+  }
+}
