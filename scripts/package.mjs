@@ -41,6 +41,11 @@ function takeZeromq() {
     'node_modules/cmake-ts',
     (file) => !file.endsWith('.map') && !/cmake-ts\/(src|node_modules)/.test(file),
   );
+  // Its other dependency is headers for compiling, which a prebuilt binary does not need and vsce would look for.
+  const path = join(stage, 'node_modules/zeromq/package.json');
+  const manifest = JSON.parse(readFileSync(path, 'utf8'));
+  delete manifest.dependencies['node-addon-api'];
+  writeFileSync(path, JSON.stringify(manifest, null, 2));
 }
 
 function takeTypeScript() {
