@@ -7,7 +7,7 @@ import { withoutConfig } from '../lab/follow.ts';
 import { describeRun, runRows } from '../lab/run-text.ts';
 import { textTable } from '../lab/table.ts';
 import type { RunSummary } from '../protocol/events.ts';
-import { findRun } from '../protocol/find-run.ts';
+import { findRun } from '../lab/find-run.ts';
 import { defineCommand, EXIT, note, print, printJson } from './command.ts';
 
 /** The run that `wanted` names. Throws NoSuchRun. */

@@ -3,7 +3,7 @@ import { dirname, isAbsolute, resolve } from 'node:path';
 import { resolveConfiguration } from '../protocol/configuration-schema.ts';
 import { formatLoss } from '../protocol/format.ts';
 import type { RunSummary } from '../protocol/events.ts';
-import { findRun } from '../protocol/find-run.ts';
+import { findRun } from '../lab/find-run.ts';
 import { ask } from '../lab/connection.ts';
 import { followRun, withoutConfig } from '../lab/follow.ts';
 import { UsageError } from './arguments.ts';

@@ -1,6 +1,7 @@
-/** The notebook's one connection to the training daemon, and errors that say everything. */
+/** The process's one connection to the training daemon. */
 import { connectDaemon, DaemonError } from '../daemon/client.ts';
 import type { DaemonClient } from '../daemon/client.ts';
+import { LabError } from './errors.ts';
 
 let current: Promise<DaemonClient> | undefined;
 
@@ -30,25 +31,5 @@ export async function ask<T>(send: (client: DaemonClient) => Promise<T>): Promis
     return await send(await daemon());
   } catch (error) {
     throw error instanceof DaemonError ? new LabError(error) : error;
-  }
-}
-
-/** The daemon refused: why, with one line per problem. */
-export class LabError extends Error {
-  override readonly name: string = 'LabError';
-  /** What kind of refusal, e.g. `invalid-configuration`, `not-found`. */
-  readonly code: string;
-  /** Each names a key, its value and what is allowed. */
-  readonly problems: readonly string[];
-
-  constructor(cause: {
-    readonly message: string;
-    readonly code: string;
-    readonly problems: readonly string[];
-  }) {
-    const missing = cause.problems.filter((problem) => !cause.message.includes(problem));
-    super([cause.message, ...missing.map((problem) => `  - ${problem}`)].join('\n'), { cause });
-    this.code = cause.code;
-    this.problems = cause.problems;
   }
 }

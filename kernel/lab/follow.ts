@@ -2,7 +2,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { DaemonError } from '../daemon/client.ts';
 import type { RunEvent, RunSummary } from '../protocol/events.ts';
-import { ask, daemon, LabError } from './connection.ts';
+import { ask, daemon } from './connection.ts';
+import { LabError } from './errors.ts';
 
 /** How often in a row a lost daemon is looked for again, with a growing pause, before the run is given up. */
 const ATTEMPTS = 4;

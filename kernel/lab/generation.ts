@@ -13,6 +13,7 @@ export class Generation {
   /** Wall time of the sampling, s. */
   readonly seconds: number;
 
+  /** @internal */
   constructor(prompt: string, result: { text: string; tokens: number; seconds: number }) {
     this.prompt = prompt;
     this.text = result.text;
@@ -29,6 +30,7 @@ export class Generation {
     return { 'text/plain': this.#cost() };
   }
 
+  /** @internal */
   [inspect.custom](): string {
     return `${inspect(this.toString())} (${this.#cost()})`;
   }

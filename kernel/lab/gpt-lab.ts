@@ -11,12 +11,12 @@
  */
 export { train } from './train.ts';
 export { runs } from './runs.ts';
-export { NoSuchRun } from '../protocol/find-run.ts';
+export { NoSuchRun } from './find-run.ts';
 export { Run } from './run.ts';
 export { Generation } from './generation.ts';
 export { dummyData, gpt2, text } from './configure.ts';
 export { display } from './display.ts';
-export { LabError } from './connection.ts';
+export { LabError } from './errors.ts';
 export type { Gpt2Size } from './configure.ts';
 export type { DisplayOptions, MimeBundle } from './host.ts';
 export type {

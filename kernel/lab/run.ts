@@ -24,7 +24,7 @@ export class Run {
   readonly #feed: RunFeed;
   #finished: Promise<RunSummary> | undefined;
 
-  /** Use `train()` or `runs()`. */
+  /** @internal Use `train()` or `runs()`. */
   constructor(summary: RunSummary) {
     this.id = summary.run;
     this.name = summary.name;
@@ -153,7 +153,7 @@ export class Run {
     return { 'text/plain': describeRun(await this.summary()) };
   }
 
-  /** In the console and in lists: how the run stood when it was last asked. */
+  /** @internal In the console and in lists: how the run stood when it was last asked. */
   [inspect.custom](): string {
     return describeRun(this.#last);
   }

@@ -1,5 +1,5 @@
 /** Finds runs again. */
-import { findRun } from '../protocol/find-run.ts';
+import { findRun } from './find-run.ts';
 import { ask } from './connection.ts';
 import { DISPLAY } from './host.ts';
 import type { MimeBundle } from './host.ts';

@@ -1,5 +1,5 @@
 /** Which run somebody means. */
-import type { RunSummary } from './events.ts';
+import type { RunSummary } from './types.ts';
 
 /** No run, or more than one, fits what was asked for. */
 export class NoSuchRun extends Error {
