@@ -9,7 +9,7 @@ export class CellExecutions {
     { execution: vscode.NotebookCellExecution; started: boolean }
   >();
   readonly #edits = new Map<vscode.NotebookCell, Promise<void>>();
-  /** How cells ran last. VS Code's own summary lags behind an execution that has just ended. */
+  /** How cells ran last: VS Code's own summary does not survive a short execution. */
   readonly #last = new WeakMap<vscode.NotebookCell, vscode.NotebookCellExecutionSummary>();
   readonly #started = new WeakMap<vscode.NotebookCell, number>();
 
@@ -75,7 +75,9 @@ export class CellExecutions {
     change: (execution: vscode.NotebookCellExecution) => Thenable<void>,
   ): Promise<void> {
     if (cell.index < 0 || this.#active.has(cell)) return;
-    const { executionOrder, success, timing } = this.#last.get(cell) ?? cell.executionSummary ?? {};
+    const last = this.#last.get(cell) ?? cell.executionSummary ?? {};
+    this.#last.set(cell, last);
+    const { executionOrder, success, timing } = last;
     const execution = this.#controller.createNotebookCellExecution(cell);
     execution.executionOrder = executionOrder;
     execution.start(timing?.startTime);

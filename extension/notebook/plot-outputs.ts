@@ -15,6 +15,18 @@ export interface PlacedPlot {
   plot: PlotOutput;
 }
 
+/** Whether a notebook is a file that is open, not an old version of one in a comparison. */
+export function isOpenFile(notebook: vscode.NotebookDocument): boolean {
+  const shown = vscode.window.tabGroups.all.some(({ tabs }) =>
+    tabs.some(({ input }) => input instanceof vscode.TabInputNotebook && sameUri(input.uri, notebook.uri)),
+  );
+  return shown && ['file', 'untitled', 'vscode-remote'].includes(notebook.uri.scheme);
+}
+
+function sameUri(a: vscode.Uri, b: vscode.Uri): boolean {
+  return a.toString() === b.toString();
+}
+
 /** All plots in a notebook, in order. Outputs that cannot be read are passed over: the renderer says what is wrong. */
 export function findPlots(notebook: vscode.NotebookDocument): PlacedPlot[] {
   return notebook
@@ -68,9 +80,7 @@ export class PlotSnapshots implements vscode.Disposable {
 
   #consider(notebook: vscode.NotebookDocument): void {
     const client = this.#daemon.client;
-    // Documents of other schemes are old versions in a comparison, not the file.
-    const editable = ['file', 'untitled', 'vscode-remote'].includes(notebook.uri.scheme);
-    if (!client || !editable || !vscode.workspace.isTrusted) return;
+    if (!client || !vscode.workspace.isTrusted || !isOpenFile(notebook)) return;
     if (this.#runs.all.every(({ state }) => state === 'running')) return;
     for (const placed of findPlots(notebook)) {
       const run = this.#runs.get(placed.plot.run);

@@ -1,7 +1,7 @@
 /** What can be done with a run: from the Runs view, from notifications and from a plot's own button. */
 import { existsSync } from 'node:fs';
 import * as vscode from 'vscode';
-import { findPlots } from '../notebook/plot-outputs.ts';
+import { findPlots, isOpenFile } from '../notebook/plot-outputs.ts';
 import type { DaemonLink } from './daemon-link.ts';
 import type { RunList } from './run-list.ts';
 import type { RunLogs } from './run-log.ts';
@@ -82,7 +82,7 @@ function asTarget(target: unknown): Target {
 
 /** Shows the plot of a run in an open notebook, or in the one that started the run; false when there is none. */
 async function revealPlot(run: string, source: string | undefined): Promise<boolean> {
-  const open = vscode.workspace.notebookDocuments.filter((notebook) => notebook.uri.scheme !== 'git');
+  const open = vscode.workspace.notebookDocuments.filter(isOpenFile);
   for (const notebook of open) if (await revealIn(notebook, run)) return true;
   if (source === undefined || !existsSync(source)) return false;
   const uri = vscode.Uri.file(source);

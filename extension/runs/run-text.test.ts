@@ -32,6 +32,14 @@ test('a running run shows progress, loss and time left', () => {
   assert.equal(text.description(run(), now), '37 % · loss 3.214 · 1 min 05 s left');
 });
 
+test('what a run is doing takes the place of the time left only while that is not known', () => {
+  assert.match(text.description(run({ phase: 'training' }), now), /1 min 05 s left$/);
+  assert.match(
+    text.description(run({ phase: 'writing a checkpoint', secondsLeft: null }), now),
+    /checkpoint$/,
+  );
+});
+
 test('before its first step a run says what it is doing', () => {
   assert.equal(
     text.description(run({ step: 0, loss: null, phase: 'tokenising a.txt' }), now),

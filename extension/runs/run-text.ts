@@ -43,7 +43,7 @@ export class RunText {
     return join([
       `${percent(run)} %`,
       this.#t('loss {0}', formatLoss(run.loss)),
-      run.phase ?? this.timeLeft(run),
+      this.timeLeft(run) ?? run.phase,
     ]);
   }
 
