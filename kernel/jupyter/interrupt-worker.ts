@@ -10,20 +10,20 @@ import { parentPort, workerData } from 'node:worker_threads';
 const PATIENCE = 60;
 
 const { descriptor, shared } = workerData as { descriptor: number; shared: SharedArrayBuffer };
-/** [0]: how many interrupts the main thread has taken; [1]: 1 once its code was broken off. */
-const taken = new Int32Array(shared);
+/** [0]: 0 while an interrupt waits, 1 once the main thread has taken it, 2 once this thread breaks the code off. */
+const state = new Int32Array(shared);
 
 const session = new Session();
 session.connectToMainThread();
 
 const pipe = new Socket({ fd: descriptor, readable: true, writable: false });
 pipe.on('data', () => {
-  const before = Atomics.load(taken, 0);
+  Atomics.store(state, 0, 0);
   parentPort?.postMessage('interrupt');
   setTimeout(() => {
-    if (Atomics.load(taken, 0) !== before) return;
-    Atomics.store(taken, 1, 1);
+    if (Atomics.compareExchange(state, 0, 0, 2) !== 0) return;
     session.post('Runtime.terminateExecution');
+    parentPort?.postMessage('terminated');
   }, PATIENCE);
 });
 const end = (): void => void process.kill(process.pid, 'SIGKILL');

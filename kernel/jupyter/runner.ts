@@ -107,10 +107,11 @@ async function importModule(specifier: string): Promise<unknown> {
 }
 
 let interruption = new AbortController();
-/** Shared with the interrupt thread: [0] interrupts taken here, [1] set by it when it has broken code off. */
-const interrupts = new Int32Array(new SharedArrayBuffer(8));
-/** Interrupts that broke a cell off: their messages arrive afterwards and must not hit the next cell. */
-let takenAlready = 0;
+/** Shared with the interrupt thread, which says what it means. */
+const interruptState = new Int32Array(new SharedArrayBuffer(4));
+Atomics.store(interruptState, 0, 1);
+/** Resolves when the interrupt thread has broken the running code off. */
+let brokenOff = Promise.withResolvers<undefined>();
 
 const globals: Record<string, unknown> = {
   require,
@@ -246,10 +247,14 @@ async function execute({ parent: request, code, map, source, count }: RunnerComm
     const value = valueOf(reply.result);
     if (value !== undefined) done.result = await current.run(request, () => bundleOf(value));
   } catch (error) {
-    // Code that was broken off ends with whatever the engine makes of it.
-    const brokenOff = Atomics.exchange(interrupts, 1, 0) === 1;
-    if (brokenOff) takenAlready++;
-    done.error = describe(brokenOff ? interrupted() : error);
+    done.error = describe(error);
+  }
+  if (Atomics.load(interruptState, 0) === 2) {
+    // Code that was broken off ends with whatever the engine makes of it; nothing of it may reach the next cell.
+    await brokenOff.promise;
+    brokenOff = Promise.withResolvers();
+    Atomics.store(interruptState, 0, 1);
+    done.error = describe(interrupted());
   }
   flush();
   report({ type: 'done', parent: request, ...done });
@@ -260,15 +265,15 @@ async function execute({ parent: request, code, map, source, count }: RunnerComm
 capture('stdout');
 capture('stderr');
 const worker = new Worker(distFile('kernel', 'interrupt-worker.js'), {
-  workerData: { descriptor: PIPE, shared: interrupts.buffer },
+  workerData: { descriptor: PIPE, shared: interruptState.buffer },
   stdout: false,
   stderr: false,
 });
 worker.unref();
-worker.on('message', () => {
-  Atomics.add(interrupts, 0, 1);
-  if (takenAlready > 0) takenAlready--;
-  else interruption.abort();
+worker.on('message', (message) => {
+  if (message === 'terminated') brokenOff.resolve(undefined);
+  else if (Atomics.compareExchange(interruptState, 0, 0, 1) !== 0) return;
+  interruption.abort();
 });
 process.on('disconnect', () => process.exit(0));
 process.on('SIGINT', () => interruption.abort());

@@ -86,7 +86,8 @@ function failed(error: CellError, parent: Parent, silent: boolean): Content {
   return { status: 'error', execution_count: count, ename, evalue, traceback };
 }
 
-/** A request to stop what is queued behind a cell that failed. */
+/** Shell requests so far; those up to `abortUntil` were queued behind a cell that failed, and are not run. */
+let arrivals = 0;
 let abortUntil = 0;
 
 async function execute(message: ReceivedMessage): Promise<Content> {
@@ -130,7 +131,7 @@ async function execute(message: ReceivedMessage): Promise<Content> {
     error = syntaxError(thrown, code);
   }
   if (!error) return { status: 'ok', execution_count: count, payload: [], user_expressions: {} };
-  if (stops) abortUntil = Date.now();
+  if (stops) abortUntil = arrivals;
   return failed(error, parent, silent);
 }
 
@@ -188,11 +189,11 @@ async function answer(message: ReceivedMessage): Promise<Content | undefined> {
   }
 }
 
-async function handle(socket: zeromq.Router, message: ReceivedMessage, receivedAt: number): Promise<void> {
+async function handle(socket: zeromq.Router, message: ReceivedMessage, arrival: number): Promise<void> {
   const { header } = message;
   publish('status', { execution_state: 'busy' }, header);
   try {
-    const aborted = header.msg_type === 'execute_request' && receivedAt <= abortUntil;
+    const aborted = header.msg_type === 'execute_request' && arrival <= abortUntil;
     const content = aborted
       ? {
           status: 'error',
@@ -227,9 +228,9 @@ async function serve(socket: zeromq.Router, ordered: boolean): Promise<void> {
   for await (const frames of socket) {
     const message = read(frames);
     if (!message) continue;
-    const receivedAt = Date.now();
-    if (ordered) last = last.then(() => handle(socket, message, receivedAt));
-    else void handle(socket, message, receivedAt);
+    const arrival = ++arrivals;
+    if (ordered) last = last.then(() => handle(socket, message, arrival));
+    else void handle(socket, message, arrival);
   }
 }
 

@@ -100,6 +100,8 @@ function topLevel(
   hoisted: ts.Statement[],
   declared: Set<string>,
 ): ts.Statement[] {
+  // The emitter's own "use strict" would be the result of a cell without another.
+  if (isUseStrict(statement)) return [];
   if (ts.isImportDeclaration(statement)) return importAsAwait(statement);
   if (ts.isExportDeclaration(statement)) return [];
   if (ts.isExportAssignment(statement)) return [factory.createExpressionStatement(statement.expression)];
@@ -137,6 +139,14 @@ function topLevel(
     ];
   }
   return [statement];
+}
+
+function isUseStrict(statement: ts.Statement): boolean {
+  return (
+    ts.isExpressionStatement(statement) &&
+    ts.isStringLiteral(statement.expression) &&
+    statement.expression.text === 'use strict'
+  );
 }
 
 /** `import a, { b as c } from 'm'` -> `const { default: a, b: c } = await __import('m')`. */
