@@ -171,6 +171,13 @@ async function answer(message: ReceivedMessage): Promise<Content | undefined> {
       const status = completeness(String(content['code']));
       return status === 'incomplete' ? { status, indent: '  ' } : { status };
     }
+    // Until the kernel has a language service it knows of nothing, and says so rather than leaving clients waiting.
+    case 'complete_request': {
+      const cursor = Number(content['cursor_pos'] ?? 0);
+      return { status: 'ok', matches: [], cursor_start: cursor, cursor_end: cursor, metadata: {} };
+    }
+    case 'inspect_request':
+      return { status: 'ok', found: false, data: {}, metadata: {} };
     case 'history_request':
       return {
         status: 'ok',
