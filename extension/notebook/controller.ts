@@ -51,7 +51,10 @@ export class Notebooks implements vscode.Disposable {
         }
         this.#selectionChanged.fire();
       }),
-      vscode.workspace.onDidOpenNotebookDocument((notebook) => this.#offer(notebook)),
+      vscode.workspace.onDidOpenNotebookDocument((notebook) => {
+        this.#offer(notebook);
+        this.#takeOver(notebook);
+      }),
       vscode.workspace.onDidCloseNotebookDocument((notebook) => this.#close(notebook)),
       vscode.commands.registerCommand('gptLab.restartKernel', (target?: unknown) => this.#restart(target)),
     );
@@ -97,6 +100,21 @@ export class Notebooks implements vscode.Disposable {
     this.#controller.updateNotebookAffinity(notebook, vscode.NotebookControllerAffinity.Preferred);
   }
 
+  /**
+   * Saving an untitled notebook closes it and opens the file as another document: the kernel moves along, so that
+   * variables survive the first save.
+   */
+  #takeOver(saved: vscode.NotebookDocument): void {
+    if (saved.isUntitled || this.#kernels.has(saved)) return;
+    for (const [notebook, kernel] of this.#kernels) {
+      if (!notebook.isUntitled || textOf(notebook) !== textOf(saved)) continue;
+      this.#kernels.delete(notebook);
+      this.#kernels.set(saved, kernel);
+      kernel.moveTo(saved);
+      return;
+    }
+  }
+
   async #execute(cells: readonly vscode.NotebookCell[], notebook: vscode.NotebookDocument): Promise<void> {
     this.#selected.add(notebook);
     if (!vscode.workspace.isTrusted) {
@@ -132,4 +150,8 @@ export class Notebooks implements vscode.Disposable {
       () => kernel.restart(),
     );
   }
+}
+
+function textOf(notebook: vscode.NotebookDocument): string {
+  return JSON.stringify(notebook.getCells().map(({ document }) => document.getText()));
 }

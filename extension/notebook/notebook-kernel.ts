@@ -22,7 +22,7 @@ export interface KernelSurroundings {
 
 /** Runs the cells of a notebook in its kernel. */
 export class NotebookKernel implements vscode.Disposable {
-  readonly #notebook: vscode.NotebookDocument;
+  #notebook: vscode.NotebookDocument;
   readonly #executions: CellExecutions;
   readonly #log: vscode.LogOutputChannel;
   #client: Promise<KernelClient> | undefined;
@@ -43,6 +43,13 @@ export class NotebookKernel implements vscode.Disposable {
     for (const cell of cells) this.#queue.push(this.#executions.create(cell));
     this.#working ??= this.#work();
     await this.#working;
+  }
+
+  /** The notebook got a file: from now on the kernel is that document's. */
+  moveTo(notebook: vscode.NotebookDocument): void {
+    this.#cancelQueue();
+    this.#outputs.clear();
+    this.#notebook = notebook;
   }
 
   /** Stops the running cell, keeping the kernel's state, and forgets the queued ones. */

@@ -67,7 +67,10 @@ export class PlotSnapshots implements vscode.Disposable {
       runs.onDidChange(() => {
         for (const notebook of vscode.workspace.notebookDocuments) this.#consider(notebook);
       }),
-      vscode.workspace.onDidOpenNotebookDocument((notebook) => this.#consider(notebook)),
+      // Not when it is opened: then it may be that a comparison or another extension only reads it.
+      vscode.window.onDidChangeVisibleNotebookEditors((editors) => {
+        for (const { notebook } of editors) this.#consider(notebook);
+      }),
       vscode.workspace.onDidChangeNotebookDocument(({ notebook, cellChanges }) => {
         if (cellChanges.some(({ outputs }) => outputs !== undefined)) this.#consider(notebook);
       }),
