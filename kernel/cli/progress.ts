@@ -3,6 +3,7 @@ import { formatCount, formatDuration, formatLoss } from '../protocol/format.ts';
 import { RunSeries } from '../protocol/run-series.ts';
 import type { RunEvent } from '../protocol/events.ts';
 import { sparkline } from '../protocol/sparkline.ts';
+import { StepClock } from '../protocol/step-clock.ts';
 
 /** What a progress line tells. */
 export interface ProgressState {
@@ -61,8 +62,7 @@ export class Progress {
   readonly #name: string;
   readonly #steps: number;
   readonly #series = new RunSeries();
-  /** Smoothed wall time of a step, s. */
-  #stepSeconds: number | undefined;
+  readonly #clock = new StepClock();
   #phase: string | undefined;
   #drawn = false;
   #drawnAt = 0;
@@ -92,11 +92,10 @@ export class Progress {
   update(events: readonly RunEvent[]): void {
     for (const event of events) {
       this.#series.append([event]);
+      this.#clock.take(event);
       if (event.event === 'warning') this.line(`Warning (${event.code}): ${event.message}`);
       if (event.event === 'start' && event.resumedFrom) this.line(`Resumed after step ${event.resumedFrom}`);
       if (event.event !== 'step') continue;
-      this.#stepSeconds =
-        this.#stepSeconds === undefined ? event.seconds : this.#stepSeconds * 0.9 + event.seconds * 0.1;
       const due = Math.max(1, Math.floor(this.#steps / LINES));
       const isLine = event.step === 1 || event.step === this.#steps || event.step >= this.#linedAt + due;
       if (!this.#stream.isTTY && isLine) {
@@ -140,7 +139,7 @@ export class Progress {
         loss: Number.isFinite(columns) ? train.loss : train.loss.slice(-1),
         validationLoss: evaluation.loss.at(-1) ?? null,
         tokensPerSecond: train.tokensPerSecond.at(-1) ?? null,
-        secondsLeft: this.#stepSeconds === undefined ? null : this.#stepSeconds * (this.#steps - step),
+        secondsLeft: this.#clock.secondsLeft(this.#steps),
       },
       columns,
     );

@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ResolvedConfiguration } from '../protocol/configuration.ts';
 import type { RunEvent, RunEventBody, RunSummary } from '../protocol/events.ts';
+import { StepClock } from '../protocol/step-clock.ts';
 import { RankProcess } from './rank-process.ts';
 import type { Store } from './store.ts';
 
@@ -17,8 +18,6 @@ export interface RunContext {
 
 /** Shortest time between two published summaries of a run, ms. */
 const SUMMARY_INTERVAL = 100;
-/** Steps whose speed `secondsLeft` is reckoned from, as the weight of the newest in a running mean. */
-const SPEED_WEIGHT = 0.1;
 
 /** A run, whether it goes on or has ended. */
 export class Run {
@@ -29,7 +28,7 @@ export class Run {
   #pending: RunEvent[] = [];
   #flushing: NodeJS.Immediate | undefined;
   #publishing: NodeJS.Timeout | undefined;
-  #secondsPerStep: number | undefined;
+  readonly #clock = new StepClock();
   #storeError: string | undefined;
   #ended: Promise<void> = Promise.resolve();
   readonly #checkpointWaiters: ((path: string | Error) => void)[] = [];
@@ -118,20 +117,18 @@ export class Run {
 
   /** What an event changes in the summary. */
   #changeBy(event: RunEvent): Partial<RunSummary> {
+    this.#clock.take(event);
     switch (event.event) {
       case 'start':
         return { step: event.resumedFrom ?? 0, phase: 'training' };
-      case 'step': {
-        const before = this.#secondsPerStep ?? event.seconds;
-        this.#secondsPerStep = before + SPEED_WEIGHT * (event.seconds - before);
+      case 'step':
         return {
           step: event.step,
           loss: event.loss,
           tokensPerSecond: event.tokensPerSecond,
-          secondsLeft: (this.summary.steps - event.step) * this.#secondsPerStep,
+          secondsLeft: this.#clock.secondsLeft(this.summary.steps),
           phase: 'training',
         };
-      }
       case 'evaluation':
         return { validationLoss: event.loss };
       case 'checkpoint':

@@ -2,9 +2,7 @@
 import type { RunEvent, RunState } from '../../kernel/protocol/events.ts';
 import type { PlotOutput } from '../../kernel/protocol/plot.ts';
 import { RunSeries } from '../../kernel/protocol/run-series.ts';
-
-/** Steps over which the speed for the time left is averaged: long enough to include evaluations and checkpoints. */
-const SPEED_WINDOW = 50;
+import { StepClock } from '../../kernel/protocol/step-clock.ts';
 
 /** The state that a plot shows; `unknown` when only the run's name is known. */
 export type PlotState = RunState | 'starting' | 'unknown';
@@ -24,7 +22,9 @@ export class RunStore {
   /** The newest warning of the run. */
   warning: string | undefined;
   #snapshotState: RunState | undefined;
-  #stepTimes: { step: number; time: number }[] = [];
+  #clock = new StepClock();
+  /** Whether events were seen, not only a saved plot. */
+  #live = false;
   #started: number | undefined;
   #ended: number | undefined;
   #replacement: RunSeries | undefined;
@@ -42,8 +42,7 @@ export class RunStore {
 
   get state(): PlotState {
     if (this.series.end) return this.series.end.status;
-    if (this.#started !== undefined || this.#stepTimes.length > 0)
-      return this.series.train.step.length > 0 ? 'running' : 'starting';
+    if (this.#live) return this.series.train.step.length > 0 ? 'running' : 'starting';
     return this.#snapshotState ?? (this.unavailable === undefined ? 'starting' : 'unknown');
   }
 
@@ -72,11 +71,7 @@ export class RunStore {
 
   /** Seconds until the last step at the recent speed; null when it is not running or too young to tell. */
   get secondsLeft(): number | null {
-    const first = this.#stepTimes[0];
-    const last = this.#stepTimes.at(-1);
-    if (this.state !== 'running' || !first || !last || last.step === first.step) return null;
-    const secondsPerStep = (last.time - first.time) / (last.step - first.step) / 1000;
-    return Math.max(0, (this.steps - last.step) * secondsPerStep);
+    return this.state === 'running' ? this.#clock.secondsLeft(this.steps) : null;
   }
 
   /** Seconds from the newest start to the end; null while it is not known. */
@@ -100,7 +95,8 @@ export class RunStore {
     this.series.lastSequence = snapshot.lastSequence;
     this.#snapshotState = snapshot.state;
     this.decimated = true;
-    this.#stepTimes = [];
+    this.#clock = new StepClock();
+    this.#live = false;
     this.#started = this.#ended = undefined;
     this.revision++;
   }
@@ -138,18 +134,15 @@ export class RunStore {
   }
 
   #observe(event: RunEvent): void {
+    this.#clock.take(event);
+    this.#live = true;
     switch (event.event) {
       case 'start':
         this.#started = event.time;
         this.#ended = undefined;
-        this.#stepTimes = [];
         this.#snapshotState = undefined;
         this.warning = undefined;
         this.revision++;
-        break;
-      case 'step':
-        this.#stepTimes.push({ step: event.step, time: event.time });
-        if (this.#stepTimes.length > SPEED_WINDOW) this.#stepTimes.shift();
         break;
       case 'warning':
         this.warning = event.message;
@@ -157,6 +150,7 @@ export class RunStore {
       case 'end':
         this.#ended = event.time;
         break;
+      case 'step':
       case 'evaluation':
       case 'checkpoint':
         break;
