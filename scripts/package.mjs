@@ -94,8 +94,11 @@ export async function packageExtension() {
     for (const part of shipped) take(`dist/${part}`, (file) => !file.endsWith('.map'));
     take('extension/media');
     take('extension/l10n');
+    take('samples/data');
     takeZeromq();
     takeTypeScript();
+    // Everything that was staged is meant to travel; vsce warns where nothing says so.
+    writeFileSync(join(stage, '.vscodeignore'), '');
     return writeManifest();
   });
   const target = join(root, `gpt-lab-${platform}-${version}.vsix`);

@@ -1,5 +1,5 @@
 /**
- * `npm start`: from a bare clone to the lab.
+ * `npm start`: from a bare clone to the lab, VS Code in the browser with the extension installed and samples/ open.
  *   npm start -- --headless   trains samples/quickstart.ipynb in the terminal and writes the executed notebook
  *   npm start -- --desktop    packages the extension, installs it into the desktop VS Code and opens samples/
  */
@@ -7,6 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { openBrowser } from './browser.mjs';
 import { packageExtension } from './package.mjs';
 import { fail, node24, prepare, root, run } from './tools.mjs';
 
@@ -42,7 +43,8 @@ try {
   if (flags.length > 1) throw new Error(`${flags.join(' ')}: allowed is one of ${modes.join(' and ')}`);
   await prepare();
   if (flags[0] === '--headless') runHeadless();
-  else await openDesktop();
+  else if (flags[0] === '--desktop') await openDesktop();
+  else await openBrowser(await packageExtension(), samples);
 } catch (error) {
   fail(error);
 }

@@ -2,12 +2,13 @@
 import * as vscode from 'vscode';
 import { NOTEBOOK_METADATA } from './kernelspec.ts';
 
-const STARTER = `import { train, gpt2, text } from 'gpt-lab';
+const STARTER = `import { train, gpt2, text, samples } from 'gpt-lab';
 
 const run = await train({
   model: gpt2('nano'),
-  data: text('data.txt'), // a text file beside this notebook
-  training: { steps: 200 },
+  // Or your own: text('my-text.txt'), a path from this notebook.
+  data: text(samples.mobyDick, { tokenizer: 'char' }),
+  training: { steps: 200, batchSize: 12, sequenceLength: 128, optimizer: { learningRate: 1e-3 } },
 });
 run.plot();`;
 

@@ -15,6 +15,7 @@ export { NoSuchRun } from './find-run.ts';
 export { Run } from './run.ts';
 export { Generation } from './generation.ts';
 export { dummyData, gpt2, text } from './configure.ts';
+export { samples } from './samples.ts';
 export { display } from './display.ts';
 export { LabError } from './errors.ts';
 export type { Gpt2Size } from './configure.ts';
