@@ -46,7 +46,7 @@ export function activate(context: vscode.ExtensionContext): void {
   );
   // Looks for a daemon that runs already; starts none.
   daemon.watch();
-  log.debug(`Activated in ${(performance.now() - started).toFixed(1)} ms`);
+  log.info(`Activated in ${(performance.now() - started).toFixed(1)} ms`);
 }
 
 /** Called by VS Code when the window closes: kernels end with it, runs go on in the daemon. */

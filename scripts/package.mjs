@@ -84,7 +84,10 @@ function sizes(folder, prefix = '') {
   );
 }
 
-/** Builds the .vsix from a built clone; returns its path. */
+/**
+ * Builds the .vsix from a built clone; returns its path.
+ * @returns {Promise<string>}
+ */
 export async function packageExtension() {
   const version = await step('Staging the extension', () => {
     rmSync(stage, { recursive: true, force: true });

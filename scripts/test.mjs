@@ -4,8 +4,9 @@
  * Arguments are test files or folders to run alone: `npm test -- kernel/daemon`.
  */
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { fail, node24, prepare, root } from './tools.mjs';
+import { fail, node24, prepare, root, run, step } from './tools.mjs';
 
 const totals = { passed: 0, failed: 0, skipped: 0 };
 
@@ -74,8 +75,25 @@ async function runNodeTests(patterns, concurrency) {
   totals.skipped += count('skipped') + count('todo');
 }
 
+/**
+ * Tests in a browser use the system's Chromium. A machine for continuous integration gets it installed; on any other the
+ * tests say what is missing and are skipped, since system packages are their owner's business.
+ */
+async function installChromium() {
+  const wanted = process.env.CI && !process.env.CHROMIUM && process.getuid?.() === 0;
+  if (!wanted || existsSync('/usr/bin/chromium') || !existsSync('/usr/bin/apt-get')) return;
+  await step('Installing Chromium', () => {
+    run('apt-get', ['update', '-qq'], { stdio: ['ignore', 'ignore', 'inherit'] });
+    run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'chromium', 'fonts-dejavu-core'], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+      env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+    });
+  });
+}
+
 try {
   await prepare();
+  await installChromium();
   const chosen = process.argv.slice(2);
   if (chosen.length > 0) {
     await runNodeTests(
@@ -88,9 +106,14 @@ try {
     await check('Formatting', node24, [bin('prettier/bin/prettier.cjs'), '--check', '--log-level=warn', '.']);
     await runRustTests();
     await runNodeTests(
-      ['extension/**/*.test.ts', 'kernel/**/*.test.ts', 'webview/**/*.test.ts', 'test/**/*.test.ts'],
+      [
+        ...['extension', 'kernel', 'webview'].map((folder) => `${folder}/**/*.test.ts`),
+        'test/!(workbench)/**/*.test.ts',
+      ],
       2,
     );
+    // A workbench, a browser and a training run are enough for one machine at a time.
+    await runNodeTests(['test/workbench/**/*.test.ts'], 1);
   }
 } catch (error) {
   fail(error);

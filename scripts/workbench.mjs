@@ -58,7 +58,10 @@ function npm(args, cwd) {
   }
 }
 
-/** Installs code-server into the cache unless it is there; returns its folder. */
+/**
+ * Installs code-server into the cache unless it is there; returns its folder.
+ * @returns {Promise<string>}
+ */
 export async function installWorkbench() {
   const name = `code-server-${VERSION}-${process.platform}-${process.arch}`;
   const installed = join(cacheFolder(), name);
@@ -94,7 +97,16 @@ export async function installWorkbench() {
 const entry = (program) => join(program, 'out', 'node', 'entry.js');
 const folders = ({ data, extensions }) => ['--user-data-dir', data, '--extensions-dir', extensions];
 
-/** Settings for a window in which only GPT Lab is new; a file that is there stays as its user left it. */
+/**
+ * Where a workbench keeps its state and its extensions.
+ * @typedef {{ data: string, extensions: string }} Profile
+ */
+
+/**
+ * Settings for a window in which only GPT Lab is new; a file that is there stays as its user left it.
+ * @param {string} data
+ * @param {Record<string, unknown>} settings
+ */
 export function seedSettings(data, settings = {}) {
   const file = join(data, 'User', 'settings.json');
   if (existsSync(file)) return;
@@ -113,7 +125,12 @@ export function seedSettings(data, settings = {}) {
   writeFileSync(file, `${JSON.stringify(seeded, null, 2)}\n`);
 }
 
-/** Installs a .vsix into a workbench's profile. */
+/**
+ * Installs a .vsix into a workbench's profile.
+ * @param {string} program
+ * @param {string} vsix
+ * @param {Profile} profile
+ */
 export function installExtension(program, vsix, profile) {
   const args = [entry(program), '--install-extension', vsix, '--force', ...folders(profile)];
   const done = spawnSync(node24, args, {
@@ -126,6 +143,9 @@ export function installExtension(program, vsix, profile) {
 /**
  * Starts a workbench on 127.0.0.1 (port 0: any that is free); resolves to its address when it answers, to `ended`, and to
  * `stop`, which ends it with its children. `password` null lets everybody on this machine in: for tests alone.
+ * @param {string} program
+ * @param {{ profile: Profile, password: string | null, port?: number, trust?: boolean, env?: Record<string, string> }} options
+ * @returns {Promise<{ url: string, ended: Promise<unknown>, stop: (signal?: NodeJS.Signals) => Promise<void> }>}
  */
 export async function startWorkbench(program, { profile, password, port = 0, trust = false, env = {} }) {
   const child = spawn(
@@ -151,9 +171,9 @@ export async function startWorkbench(program, { profile, password, port = 0, tru
     },
   );
   const ended = new Promise((resolve) => child.once('close', resolve));
-  const stop = async () => {
+  const stop = async (signal = 'SIGTERM') => {
     try {
-      process.kill(-child.pid, 'SIGTERM');
+      process.kill(-child.pid, signal);
     } catch {
       // It has ended already.
     }

@@ -33,18 +33,12 @@ export class DaemonLink implements vscode.Disposable {
   }
 
   /**
-   * The client, after starting the daemon when none runs.
-   * @throws Error in a folder that is not trusted, or when the daemon cannot be started.
+   * The client, after starting the daemon when none runs. It runs nothing of the folder, so trust is not asked for:
+   * what starts a run asks.
+   * @throws Error when the daemon cannot be started.
    */
   async require(): Promise<DaemonClient> {
     if (this.#client) return this.#client;
-    if (!vscode.workspace.isTrusted) {
-      throw new Error(
-        vscode.l10n.t(
-          'This folder is not trusted, so the training daemon is not started: trust the folder first.',
-        ),
-      );
-    }
     return await this.#connect(true);
   }
 

@@ -25,6 +25,10 @@ export function registerRunCommands(daemon: DaemonLink, runs: RunList, logs: Run
       );
     },
     'gptLab.resumeRun': async (target) => {
+      if (!vscode.workspace.isTrusted)
+        throw new Error(
+          vscode.l10n.t('This folder is not trusted, so no run is started: trust the folder first.'),
+        );
       await (await daemon.require()).request('run.resume', { run: target.run });
     },
     'gptLab.removeRun': async (target) => {

@@ -30,6 +30,8 @@ export class Run {
   #publishing: NodeJS.Timeout | undefined;
   readonly #clock = new StepClock();
   #storeError: string | undefined;
+  /** How the rank said it ended; told to others when its process is gone, so that an ended run can be resumed or removed. */
+  #lastWords: RunEventBody | undefined;
   #ended: Promise<void> = Promise.resolve();
   readonly #checkpointWaiters: ((path: string | Error) => void)[] = [];
 
@@ -63,7 +65,8 @@ export class Run {
       },
       this.logFile,
       (report) => {
-        if (report.type === 'event') this.#append(report.event);
+        if (report.type === 'event' && report.event.event === 'end') this.#lastWords = report.event;
+        else if (report.type === 'event') this.#append(report.event);
         else if (report.type === 'phase') this.#setPhase(report.phase);
       },
     );
@@ -180,19 +183,13 @@ export class Run {
 
   #finish(error: string | undefined): void {
     this.#rank = undefined;
-    const last = this.#pending.at(-1);
-    const saidEnd = last?.event === 'end' || this.summary.state !== 'running';
     if (this.#storeError !== undefined) {
-      this.#pending = this.#pending.filter(({ event }) => event !== 'end');
-      this.summary = {
-        ...this.summary,
-        lastSequence: this.#pending.at(-1)?.sequence ?? this.summary.lastSequence,
-      };
       this.#append({ event: 'end', status: 'failed', error: this.#storeError });
-    } else if (!saidEnd) {
+    } else {
       const text = error ?? 'The rank ended without saying why: its log may tell';
-      this.#append({ event: 'end', status: 'failed', error: text });
+      this.#append(this.#lastWords ?? { event: 'end', status: 'failed', error: text });
     }
+    this.#lastWords = undefined;
     const gone = new Error(`Run ${this.summary.run} ended before the checkpoint was written`);
     for (const settle of this.#checkpointWaiters.splice(0)) settle(gone);
     this.#flush();

@@ -1,17 +1,10 @@
 /** The renderer's bundle in a plain Chromium page, with a stand-in for VS Code: messages are recorded and sent by hand. */
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import type { PlotMessage, PlotRequest } from '../../kernel/protocol/plot.ts';
+import { executablePath } from '../chromium.ts';
 import { themes, type ThemeName } from './themes.ts';
-
-const executablePath = process.env['CHROMIUM'] ?? '/usr/bin/chromium';
-
-/** Why tests in a browser cannot run here, or false. */
-export const noBrowser: string | false = existsSync(executablePath)
-  ? false
-  : `no Chromium at ${executablePath}: install it or set CHROMIUM`;
 
 /** What the page offers to a test. */
 interface PlotWindow {

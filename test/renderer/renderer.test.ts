@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { RunSeries, toPlotOutput } from '../../kernel/protocol/run-series.ts';
 import { fakeLoss, fakeRun } from './fake-run.ts';
-import { RendererPage, noBrowser } from './renderer-page.ts';
+import { noBrowser } from '../chromium.ts';
+import { RendererPage } from './renderer-page.ts';
 import { themes } from './themes.ts';
 
 const live = { format: 'gpt-lab-plot', version: 1, run: 'run-1', name: 'quickstart', steps: 300 };
