@@ -5,6 +5,7 @@
  */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fail, node24, prepare, root, run, step } from './tools.mjs';
 
@@ -34,10 +35,20 @@ async function check(title, command, args) {
 
 const bin = (name) => join('node_modules', name);
 
-async function runRustTests() {
-  process.stdout.write('\n# Rust\n');
-  const crate = join('kernel', 'engine', 'native');
-  const { code, output } = await show('cargo', ['test', '--release', '--locked'], { cwd: join(root, crate) });
+/** Instruction sets of this machine beside the best, which the other tests use. */
+function lesserInstructionSets() {
+  const addon = createRequire(import.meta.url)(join(root, 'dist', 'native', 'gpt-lab.node'));
+  return addon.instructionSets().slice(1);
+}
+
+const crate = join('kernel', 'engine', 'native');
+
+async function runRustTests(instructions) {
+  process.stdout.write(`\n# Rust${instructions ? ` with ${instructions}` : ''}\n`);
+  const { code, output } = await show('cargo', ['test', '--release', '--locked'], {
+    cwd: join(root, crate),
+    env: environment(instructions),
+  });
   let failed = 0;
   for (const [, passed, failures, ignored] of output.matchAll(/(\d+) passed; (\d+) failed; (\d+) ignored/g)) {
     totals.passed += Number(passed);
@@ -45,20 +56,15 @@ async function runRustTests() {
     totals.skipped += Number(ignored);
   }
   totals.failed += code !== 0 && failed === 0 ? 1 : failed;
-  await check('Clippy', 'cargo', [
-    'clippy',
-    '--release',
-    '--locked',
-    '--manifest-path',
-    join(crate, 'Cargo.toml'),
-    '--',
-    '-D',
-    'warnings',
-  ]);
 }
 
-async function runNodeTests(patterns, concurrency) {
-  process.stdout.write(`\n# ${patterns.join(' ')}\n`);
+/** The environment of a test run; `instructions` forces the engine's instruction set. */
+function environment(instructions) {
+  return { ...process.env, FORCE_COLOR: '0', ...(instructions && { GPT_LAB_INSTRUCTIONS: instructions }) };
+}
+
+async function runNodeTests(patterns, concurrency, instructions) {
+  process.stdout.write(`\n# ${patterns.join(' ')}${instructions ? ` with ${instructions}` : ''}\n`);
   const reporters = ['--test-reporter=spec', '--test-reporter-destination=stdout'];
   const args = [
     '--disable-warning=ExperimentalWarning',
@@ -67,7 +73,7 @@ async function runNodeTests(patterns, concurrency) {
     ...reporters,
     ...patterns,
   ];
-  const { code, output } = await show(node24, args, { env: { ...process.env, FORCE_COLOR: '0' } });
+  const { code, output } = await show(node24, args, { env: environment(instructions) });
   const count = (name) => Number(new RegExp(`^\\S* ?${name} (\\d+)$`, 'm').exec(output)?.[1] ?? 0);
   totals.passed += count('pass');
   const failed = count('fail') + count('cancelled');
@@ -105,6 +111,15 @@ try {
     await check('Lint', node24, [bin('eslint/bin/eslint.js'), '.']);
     await check('Formatting', node24, [bin('prettier/bin/prettier.cjs'), '--check', '--log-level=warn', '.']);
     await runRustTests();
+    const manifest = join(crate, 'Cargo.toml');
+    await check('Clippy', 'cargo', [
+      ...['clippy', '--release', '--all-targets', '--locked', '--manifest-path', manifest],
+      ...['--', '-D', 'warnings'],
+    ]);
+    for (const instructions of lesserInstructionSets()) {
+      await runRustTests(instructions);
+      await runNodeTests(['test/conformance/**/*.test.ts'], 1, instructions);
+    }
     await runNodeTests(
       [
         ...['extension', 'kernel', 'webview'].map((folder) => `${folder}/**/*.test.ts`),

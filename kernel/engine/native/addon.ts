@@ -166,6 +166,8 @@ export interface Addon {
   readonly NativeEngine: new (threads: number) => AddonEngine;
   availableThreads(): number;
   instructions(): 'avx512' | 'avx2' | 'portable';
+  /** What `GPT_LAB_INSTRUCTIONS` may force on this machine, best first. */
+  instructionSets(): string[];
 }
 
 let loaded: Addon | undefined;

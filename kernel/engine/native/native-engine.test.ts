@@ -213,3 +213,18 @@ describe('disposing of the native engine', () => {
     assert.ok(resident() - start < 100, 'their 256 MiB are free after it is disposed of');
   });
 });
+
+describe('GPT_LAB_INSTRUCTIONS', () => {
+  it('names the instruction sets of this machine when it asks for another', () => {
+    const before = process.env['GPT_LAB_INSTRUCTIONS'];
+    process.env['GPT_LAB_INSTRUCTIONS'] = 'mmx';
+    try {
+      assert.throws(() => openEngine({ type: 'native' }), {
+        message: /^GPT_LAB_INSTRUCTIONS is mmx: allowed on this machine are .*portable$/,
+      });
+    } finally {
+      if (before === undefined) delete process.env['GPT_LAB_INSTRUCTIONS'];
+      else process.env['GPT_LAB_INSTRUCTIONS'] = before;
+    }
+  });
+});

@@ -40,6 +40,9 @@ export class NativeEngine implements Engine {
   constructor(threads?: number) {
     if (threads !== undefined) new Check('openEngine', this).integer('threads', threads, 1, 1024);
     const addon = loadAddon();
+    const [forced, sets] = [process.env['GPT_LAB_INSTRUCTIONS'] ?? '', addon.instructionSets()];
+    if (forced !== '' && !sets.includes(forced))
+      throw new Error(`GPT_LAB_INSTRUCTIONS is ${forced}: allowed on this machine are ${sets.join(', ')}`);
     this.#addon = new addon.NativeEngine(threads ?? addon.availableThreads());
     this.threads = this.#addon.threads;
     this.instructions = addon.instructions();

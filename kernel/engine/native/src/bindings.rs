@@ -14,7 +14,7 @@ use crate::ops::philox::Key;
 use crate::ops::{
     adamw, attention, cross_entropy, dropout, elementwise, embedding, layer_norm, linear, norm, random,
 };
-use crate::simd::level;
+use crate::simd::{Level, level};
 use napi::bindgen_prelude::{Env, Error, Object, Result, Status, Uint8Array};
 use napi_derive::napi;
 use std::sync::{Arc, Weak};
@@ -95,6 +95,12 @@ pub fn available_threads() -> u32 {
 #[napi]
 pub fn instructions() -> &'static str {
     level().name()
+}
+
+/// The instruction sets that `GPT_LAB_INSTRUCTIONS` may force on this machine, best first.
+#[napi]
+pub fn instruction_sets() -> Vec<&'static str> {
+    Level::available().map(Level::name).collect()
 }
 
 #[napi]

@@ -20,7 +20,9 @@ pub fn squared_norm(x: &[f32]) -> f64 {
 
 /// min(1, maximum / (sqrt(squared) + 1e-6)), as `torch.nn.utils.clip_grad_norm_`.
 pub fn clip_factor(squared: f32, maximum: f64) -> f32 {
-    (maximum / (f64::from(squared).sqrt() + 1e-6)).min(1.0) as f32
+    let factor = maximum / (f64::from(squared).sqrt() + 1e-6);
+    // Not `min`, which would turn a norm that is not a number into the factor 1.
+    if factor > 1.0 { 1.0 } else { factor as f32 }
 }
 
 vectorized! { unsafe fn sum_of_squares(x: *const f32, length: usize) -> f64 = sum_of_squares_body }
@@ -61,5 +63,6 @@ mod tests {
     fn gradients_are_scaled_down_only() {
         assert_eq!(clip_factor(0.25, 1.0), 1.0);
         assert!((clip_factor(16.0, 1.0) - 0.25).abs() < 1e-6);
+        assert!(clip_factor(f32::NAN, 1.0).is_nan());
     }
 }

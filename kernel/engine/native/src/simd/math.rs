@@ -2,14 +2,15 @@
 
 use super::Lanes;
 
-/// e^x to about 1 ulp; exactly 0 below -80, capped at e^87. Neither the values, nor their inverses, nor moderate
+/// e^x to about 1 ulp; exactly 0 below -80, capped at e^87; not a number stays that. Neither the values, nor their inverses, nor moderate
 /// multiples of them are subnormal: those cost processors a hundred cycles each.
 ///
 /// x = n ln 2 + r with |r| <= ln 2 / 2, then a polynomial of degree 6 (Cephes `expf`) and a shift by n.
 #[inline(always)]
 pub unsafe fn exp<S: Lanes>(x: S) -> S {
     const LOWEST: f32 = -80.0;
-    let clamped = x.max(S::splat(LOWEST)).min(S::splat(87.0));
+    // `max` and `min` give their argument when one of the two is not a number: x goes through.
+    let clamped = S::splat(87.0).min(S::splat(LOWEST).max(x));
     let n = clamped.mul(S::splat(std::f32::consts::LOG2_E)).round();
     // ln 2 in two parts: the first has few enough bits that n times it is exact.
     let r = n.fma(S::splat(-0.693_359_4), clamped);
@@ -78,6 +79,7 @@ mod tests {
         assert_eq!(apply(exp, -100.0), 0.0);
         assert_eq!(apply(exp, f32::NEG_INFINITY), 0.0);
         assert_eq!(apply(exp, 0.0), 1.0);
+        assert!(apply(exp, f32::NAN).is_nan());
     }
 
     #[test]

@@ -45,9 +45,9 @@ pub trait Lanes: Copy {
     unsafe fn div(self, other: Self) -> Self;
     /// self * factor + term, rounded once where the processor can.
     unsafe fn fma(self, factor: Self, term: Self) -> Self;
-    /// Greater of each pair.
+    /// Greater of each pair; `other` where one is not a number.
     unsafe fn max(self, other: Self) -> Self;
-    /// Lesser of each pair.
+    /// Lesser of each pair; `other` where one is not a number.
     unsafe fn min(self, other: Self) -> Self;
     /// Square roots.
     unsafe fn sqrt(self) -> Self;
@@ -91,6 +91,13 @@ pub enum Level {
 }
 
 impl Level {
+    const ALL: [Level; 3] = [Level::Avx512, Level::Avx2, Level::Portable];
+
+    /// What this processor has, best first.
+    pub fn available() -> impl Iterator<Item = Level> {
+        Self::ALL.into_iter().filter(|&level| level <= detected())
+    }
+
     /// The name as `GPT_LAB_INSTRUCTIONS` takes it.
     pub fn name(self) -> &'static str {
         match self {
@@ -101,16 +108,12 @@ impl Level {
     }
 }
 
-/// The best level of this processor; `GPT_LAB_INSTRUCTIONS=avx2|portable` lowers it (to test the other versions).
+/// The best level of this processor; `GPT_LAB_INSTRUCTIONS` with a level's name lowers it (to test the other versions).
 pub fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
     *LEVEL.get_or_init(|| {
-        let wanted = match std::env::var("GPT_LAB_INSTRUCTIONS").as_deref() {
-            Ok("portable") => Level::Portable,
-            Ok("avx2") => Level::Avx2,
-            _ => Level::Avx512,
-        };
-        wanted.min(detected())
+        let wanted = std::env::var("GPT_LAB_INSTRUCTIONS").unwrap_or_default();
+        Level::available().find(|level| level.name() == wanted).unwrap_or(detected())
     })
 }
 
