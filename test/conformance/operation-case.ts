@@ -31,7 +31,7 @@ export function operationCase<Name extends string>(
   tolerance: number,
   call: (engine: Engine, tensors: Readonly<Record<Name, Tensor>>) => void,
 ): OperationCase {
-  return { operations, title, contents, written, tolerance, call: call as OperationCase['call'] };
+  return { operations, title, contents, written, tolerance, call };
 }
 
 /**
