@@ -7,8 +7,8 @@ export interface RunnerCommand {
   readonly parent: string;
   /** JavaScript in REPL mode. */
   readonly code: string;
-  /** Source map of `code`. */
-  readonly map: unknown;
+  /** Source map of `code`, JSON. */
+  readonly map: string;
   /** TypeScript, for quoting lines in errors. */
   readonly source: string;
   readonly count: number;

@@ -117,7 +117,6 @@ const globals: Record<string, unknown> = {
   require,
   display: async (value: unknown) => display(await bundleOf(value)),
   __import: importModule,
-  __named: (value: object, name: string) => Object.defineProperty(value, 'name', { value: name }),
 };
 for (const [name, value] of Object.entries(globals)) {
   Object.defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
@@ -203,7 +202,7 @@ function describe(error: unknown): CellError {
       const entry = cell.map.findEntry(Number(place[2]) - 1, Number(place[3]) - 1);
       const at = 'originalLine' in entry ? entry : { originalLine: Number(place[2]) - 1, originalColumn: 0 };
       const where = `In[${place[1] ?? ''}], line ${at.originalLine + 1}, column ${at.originalColumn + 1}`;
-      const name = /at (?:async )?(\S+) \(/.exec(line)?.[1]?.replace(/^__(.+)_\d+$/, '$1');
+      const name = /at (?:async )?(\S+) \(/.exec(line)?.[1];
       frames.push(`    at ${name === undefined || name === '<anonymous>' ? where : `${name} (${where})`}`);
       quoted ??= `${where}\n  ${cell.source[at.originalLine] ?? ''}\n  ${' '.repeat(at.originalColumn)}^`;
     } else if (!/node:inspector|node:internal|dist\/kernel\/(runner|chunks)/.test(line)) {
@@ -227,7 +226,7 @@ const interrupted = (): Interrupted => new Interrupted('The cell was interrupted
 async function execute({ parent: request, code, map, source, count }: RunnerCommand): Promise<void> {
   latest = request;
   const name = `cell-${count}.ts`;
-  cells.set(name, { map: new SourceMap(map as SourceMapPayload), source: source.split('\n') });
+  cells.set(name, { map: new SourceMap(JSON.parse(map) as SourceMapPayload), source: source.split('\n') });
   interruption = new AbortController();
   const { signal } = interruption;
   const broken = new Promise<never>((_, fail) => {

@@ -7,7 +7,8 @@ import { randomUUID } from 'node:crypto';
 import * as zeromq from 'zeromq';
 import { packageVersion } from '../home.ts';
 import { CellRunner } from './cell-runner.ts';
-import { CellSyntaxError, completeness, transformCell } from './transform.ts';
+import { completeness } from './completeness.ts';
+import { CellSyntaxError, transformCell } from './transform.ts';
 import type { CellError } from './runner-messages.ts';
 import { compose, connectionInfo, decode, encode, JUPYTER_PROTOCOL, type ReceivedMessage } from './wire.ts';
 
@@ -114,7 +115,7 @@ async function execute(message: ReceivedMessage): Promise<Content> {
   if (parents.size > REMEMBERED && oldest !== undefined) parents.delete(oldest);
   let error: CellError | undefined;
   try {
-    const { code: javascript, map } = transformCell(code, count);
+    const { code: javascript, map } = transformCell(code);
     const outcome = await runner.execute({
       parent: parent.msg_id,
       code: javascript,
@@ -167,10 +168,8 @@ async function answer(message: ReceivedMessage): Promise<Content | undefined> {
       return kernelInfo;
     case 'execute_request':
       return execute(message);
-    case 'is_complete_request': {
-      const status = completeness(String(content['code']));
-      return status === 'incomplete' ? { status, indent: '  ' } : { status };
-    }
+    case 'is_complete_request':
+      return { ...completeness(String(content['code'])) };
     // Until the kernel has a language service it knows of nothing, and says so rather than leaving clients waiting.
     case 'complete_request': {
       const cursor = Number(content['cursor_pos'] ?? 0);

@@ -1,15 +1,17 @@
 /**
- * A cell's TypeScript as JavaScript for the inspector's REPL mode, in which `let` and `class` may be declared
- * again and `await` stands at the top level. Imports become `await __import(…)`, and what REPL mode cannot declare again
- * (`var`, `const`, functions, enums, namespaces) becomes `let`; functions stay hoisted.
+ * A cell's TypeScript as JavaScript for the inspector's REPL mode, in which `let` and `class` may be declared again by
+ * a later cell and `await` stands at the top level. What REPL mode cannot declare again (`var`, `const`, functions, enums,
+ * namespaces) becomes `let`, hoisted where JavaScript hoists it; imports become `await __import(…)`. Code is strict, as
+ * in every module.
  */
 import ts from 'typescript';
+import { hoistVariables } from './hoist-variables.ts';
 
-/** A cell that can be run, with the source map of its lines. */
+/** A cell that can be run. */
 export interface TransformedCell {
   readonly code: string;
-  /** Source map (version 3) from `code` to the cell. */
-  readonly map: unknown;
+  /** Source map (version 3, JSON) from `code` to the cell. */
+  readonly map: string;
 }
 
 /** A cell that cannot be parsed. Line and column count from 1. */
@@ -25,9 +27,9 @@ export class CellSyntaxError extends SyntaxError {
   }
 }
 
-const { factory } = ts;
+const { factory, SyntaxKind } = ts;
 
-const options: ts.CompilerOptions = {
+const compilerOptions: ts.CompilerOptions = {
   target: ts.ScriptTarget.ES2023,
   module: ts.ModuleKind.ESNext,
   // Keeps imports that this cell does not use: the next one may.
@@ -36,107 +38,127 @@ const options: ts.CompilerOptions = {
   experimentalDecorators: false,
 };
 
-/** Transforms a cell. Throws CellSyntaxError. `index` makes helper names unique among cells. */
-export function transformCell(source: string, index: number): TransformedCell {
-  const fileName = `cell-${index}.ts`;
+/** Transforms a cell. Throws CellSyntaxError. */
+export function transformCell(source: string): TransformedCell {
+  let showsResult = false;
   const result = ts.transpileModule(source, {
-    fileName,
-    compilerOptions: options,
+    fileName: 'cell.ts',
+    compilerOptions,
     reportDiagnostics: true,
-    transformers: { after: [(context) => (file) => rewrite(file, context, index)] },
+    transformers: {
+      before: [
+        () => (file) => {
+          showsResult = endsWithExpression(file);
+          return withRequires(file);
+        },
+      ],
+      after: [(context) => (file) => rewrite(file, context, showsResult)],
+    },
   });
-  const [problem] = (result.diagnostics ?? []).filter(
-    ({ category }) => category === ts.DiagnosticCategory.Error,
-  );
-  if (problem) {
-    const place = problem.file?.getLineAndCharacterOfPosition(problem.start ?? 0) ?? {
-      line: 0,
-      character: 0,
-    };
-    const text = ts.flattenDiagnosticMessageText(problem.messageText, '\n');
-    throw new CellSyntaxError(text, place.line + 1, place.character + 1);
-  }
+  const problem = result.diagnostics?.find(({ category }) => category === ts.DiagnosticCategory.Error);
+  if (problem) throw syntaxError(problem);
   const code = result.outputText.replace(/\/\/# sourceMappingURL=.*\s*$/, '');
-  return { code, map: JSON.parse(result.sourceMapText ?? '{}') as unknown };
+  return { code, map: result.sourceMapText ?? '{}' };
 }
 
-/** Whether a cell is one that Enter should run: `incomplete` when it ends inside something. */
-export function completeness(source: string): 'complete' | 'incomplete' | 'invalid' {
-  const { diagnostics = [] } = ts.transpileModule(source, {
-    reportDiagnostics: true,
-    compilerOptions: options,
+function syntaxError({ file, start = 0, messageText }: ts.Diagnostic): CellSyntaxError {
+  const { line, character } = file?.getLineAndCharacterOfPosition(start) ?? { line: 0, character: 0 };
+  return new CellSyntaxError(ts.flattenDiagnosticMessageText(messageText, '\n'), line + 1, character + 1);
+}
+
+/** A cell shows a value when its last statement is one; a loop or an assignment before the end shows nothing. */
+function endsWithExpression({ statements }: ts.SourceFile): boolean {
+  const last = statements.findLast((statement) => !ts.isEmptyStatement(statement));
+  return last !== undefined && (ts.isExpressionStatement(last) || ts.isExportAssignment(last));
+}
+
+/** `import a = require('m')` -> `const a = require('m')`, which a cell has; TypeScript drops it from ES modules. */
+function withRequires(file: ts.SourceFile): ts.SourceFile {
+  const statements = file.statements.map((statement) => {
+    if (!ts.isImportEqualsDeclaration(statement) || statement.isTypeOnly) return statement;
+    const { name, moduleReference } = statement;
+    if (!ts.isExternalModuleReference(moduleReference)) return statement;
+    const callee = factory.createIdentifier('require');
+    return letStatement(name, factory.createCallExpression(callee, undefined, [moduleReference.expression]));
   });
-  if (diagnostics.length === 0) return 'complete';
-  // "'}' expected" and unterminated literals at the very end want more text; anything before is a mistake.
-  const atEnd = diagnostics.every(
-    ({ start = 0, code }) => start >= source.trimEnd().length || [1002, 1160, 1010].includes(code),
+  return factory.updateSourceFile(file, statements);
+}
+
+function rewrite(
+  file: ts.SourceFile,
+  context: ts.TransformationContext,
+  showsResult: boolean,
+): ts.SourceFile {
+  const functions: ts.Statement[] = [];
+  const names = new Set<string>();
+  const statements = file.statements.flatMap((statement) => topLevel(statement, functions, names));
+  const { variables, rewritten } = hoistVariables(statements, context, names);
+  const nothing = factory.createExpressionStatement(factory.createVoidZero());
+  const all = [
+    factory.createExpressionStatement(factory.createStringLiteral('use strict')),
+    // A directive is a value too: that of a cell without another.
+    nothing,
+    ...variables.map((name) => letStatement(factory.createIdentifier(name))),
+    ...functions,
+    ...rewritten,
+    ...(showsResult ? [] : [nothing]),
+  ];
+  const visit = (node: ts.Node): ts.Node => replaceModuleSyntax(ts.visitEachChild(node, visit, context));
+  return factory.updateSourceFile(
+    file,
+    all.map((statement) => ts.visitNode(statement, visit) as ts.Statement),
   );
-  return atEnd ? 'incomplete' : 'invalid';
 }
 
-function rewrite(file: ts.SourceFile, context: ts.TransformationContext, index: number): ts.SourceFile {
-  const hoisted: ts.Statement[] = [];
-  const declared = new Set<string>();
-  const statements = file.statements.flatMap((statement) => topLevel(statement, index, hoisted, declared));
-  const visit = (node: ts.Node): ts.Node => {
-    const visited = ts.visitEachChild(node, visit, context);
-    if (ts.isCallExpression(visited) && visited.expression.kind === ts.SyntaxKind.ImportKeyword) {
-      return factory.updateCallExpression(
-        visited,
-        factory.createIdentifier('__import'),
-        undefined,
-        visited.arguments,
-      );
-    }
-    return visited;
-  };
-  const all = [...hoisted, ...statements].map((statement) => ts.visitNode(statement, visit) as ts.Statement);
-  return factory.updateSourceFile(file, all);
+/** Dynamic imports start from the notebook's folder, not from ours; a script has no `import.meta`. */
+function replaceModuleSyntax(node: ts.Node): ts.Node {
+  if (ts.isCallExpression(node) && node.expression.kind === SyntaxKind.ImportKeyword)
+    return factory.updateCallExpression(
+      node,
+      factory.createIdentifier('__import'),
+      undefined,
+      node.arguments,
+    );
+  if (ts.isMetaProperty(node) && node.keywordToken === SyntaxKind.ImportKeyword)
+    return factory.createIdentifier('__importMeta');
+  return node;
 }
 
-function topLevel(
-  statement: ts.Statement,
-  index: number,
-  hoisted: ts.Statement[],
-  declared: Set<string>,
-): ts.Statement[] {
-  // The emitter's own "use strict" would be the result of a cell without another.
+/** A top-level statement as a script may have it; functions go to `functions`, the names of both to `names`. */
+function topLevel(statement: ts.Statement, functions: ts.Statement[], names: Set<string>): ts.Statement[] {
   if (isUseStrict(statement)) return [];
   if (ts.isImportDeclaration(statement)) return importAsAwait(statement);
-  if (ts.isExportDeclaration(statement)) return [];
+  if (ts.isExportDeclaration(statement)) {
+    const { moduleSpecifier } = statement;
+    return moduleSpecifier ? [factory.createExpressionStatement(awaitImport(moduleSpecifier))] : [];
+  }
   if (ts.isExportAssignment(statement)) return [factory.createExpressionStatement(statement.expression)];
-  if (ts.isVariableStatement(statement)) return [variables(statement, declared)];
-  if (ts.isFunctionDeclaration(statement) && statement.name) {
-    const name = statement.name.text;
-    const inner = factory.createUniqueName(`__${name}_${index}`, ts.GeneratedIdentifierFlags.Optimistic);
-    declared.add(name);
-    const named = call('__named', [inner, factory.createStringLiteral(name)]);
-    hoisted.push(letStatement(factory.createIdentifier(name), named));
-    return [
-      factory.updateFunctionDeclaration(
-        statement,
-        unexported(statement.modifiers),
-        statement.asteriskToken,
-        inner,
+  if (ts.isVariableStatement(statement)) return [variableStatement(statement)];
+  if (ts.isFunctionDeclaration(statement)) {
+    const { asteriskToken, name, parameters, body } = statement;
+    if (!body) return [];
+    const value = ts.setTextRange(
+      factory.createFunctionExpression(
+        withoutExport(statement.modifiers),
+        asteriskToken,
+        undefined, // `let` gives it its name, and later cells may give that another value
         undefined,
-        statement.parameters,
+        parameters,
         undefined,
-        statement.body,
+        body,
       ),
-    ];
+      statement,
+    );
+    if (!name) return [];
+    names.add(name.text);
+    functions.push(letStatement(name, value));
+    return [];
   }
   if (ts.isClassDeclaration(statement)) {
     const { name, heritageClauses, members } = statement;
-    return [
-      factory.updateClassDeclaration(
-        statement,
-        unexported(statement.modifiers),
-        name,
-        undefined,
-        heritageClauses,
-        members,
-      ),
-    ];
+    if (!name) return [];
+    const modifiers = withoutExport(statement.modifiers);
+    return [factory.updateClassDeclaration(statement, modifiers, name, undefined, heritageClauses, members)];
   }
   return [statement];
 }
@@ -149,69 +171,63 @@ function isUseStrict(statement: ts.Statement): boolean {
   );
 }
 
-/** `import a, { b as c } from 'm'` -> `const { default: a, b: c } = await __import('m')`. */
-function importAsAwait({ importClause, moduleSpecifier }: ts.ImportDeclaration): ts.Statement[] {
-  const imported = factory.createAwaitExpression(call('__import', [moduleSpecifier]));
+/** `import a, { b as c } from 'm'` -> `let { default: a, b: c } = await __import('m')`. */
+function importAsAwait({ importClause, moduleSpecifier, attributes }: ts.ImportDeclaration): ts.Statement[] {
+  const imported = awaitImport(moduleSpecifier, attributes);
   if (!importClause) return [factory.createExpressionStatement(imported)];
   const { name, namedBindings } = importClause;
   const elements: ts.BindingElement[] = [];
   if (name) elements.push(factory.createBindingElement(undefined, 'default', name));
   if (namedBindings && ts.isNamedImports(namedBindings)) {
-    for (const { propertyName, name: local } of namedBindings.elements) {
-      elements.push(factory.createBindingElement(undefined, propertyName?.text ?? local.text, local));
-    }
+    for (const { propertyName, name: local } of namedBindings.elements)
+      elements.push(factory.createBindingElement(undefined, propertyName ?? local.text, local));
   }
   const statements: ts.Statement[] = [];
-  if (elements.length > 0 || !namedBindings) {
+  if (elements.length > 0 || !namedBindings || ts.isNamedImports(namedBindings))
     statements.push(letStatement(factory.createObjectBindingPattern(elements), imported));
-  }
   if (namedBindings && ts.isNamespaceImport(namedBindings))
     statements.push(letStatement(namedBindings.name, imported));
   return statements;
 }
 
-/**
- * `var` and `const` become `let`, since V8 lets only the same kind be declared again across evaluations; a `var` that
- * this cell declares a second time becomes an assignment.
- */
-function variables(statement: ts.VariableStatement, declared: Set<string>): ts.Statement {
-  const { declarationList } = statement;
-  const isVar = (declarationList.flags & ts.NodeFlags.BlockScoped) === 0;
-  const names = declarationList.declarations.map(({ name }) => (ts.isIdentifier(name) ? name.text : ''));
-  const repeated = isVar && names.some((name) => declared.has(name));
-  for (const name of names) declared.add(name);
-  if (repeated) {
-    const assignments = declarationList.declarations.flatMap(({ name, initializer }) =>
-      initializer && ts.isIdentifier(name) ? [factory.createAssignment(name, initializer)] : [],
-    );
-    const first = assignments.reduce<ts.Expression | undefined>(
-      (left, right) => (left ? factory.createComma(left, right) : right),
-      undefined,
-    );
-    return first ? factory.createExpressionStatement(first) : factory.createEmptyStatement();
-  }
-  const kind: number = declarationList.flags & ts.NodeFlags.BlockScoped;
-  const list =
-    isVar || kind === (ts.NodeFlags.Const as number)
-      ? factory.createVariableDeclarationList(declarationList.declarations, ts.NodeFlags.Let)
-      : declarationList;
-  return ts.setTextRange(factory.createVariableStatement(unexported(statement.modifiers), list), statement);
-}
-
-function unexported(modifiers: readonly ts.ModifierLike[] | undefined): ts.Modifier[] {
-  return (modifiers ?? []).filter(
-    (modifier): modifier is ts.Modifier =>
-      ts.isModifier(modifier) &&
-      modifier.kind !== ts.SyntaxKind.ExportKeyword &&
-      modifier.kind !== ts.SyntaxKind.DefaultKeyword,
+function awaitImport(specifier: ts.Expression, attributes?: ts.ImportAttributes): ts.Expression {
+  const options = attributes && [
+    factory.createObjectLiteralExpression([
+      factory.createPropertyAssignment(
+        'with',
+        factory.createObjectLiteralExpression(
+          attributes.elements.map(({ name, value }) => factory.createPropertyAssignment(name, value)),
+        ),
+      ),
+    ]),
+  ];
+  const callee = factory.createIdentifier('__import');
+  return factory.createAwaitExpression(
+    factory.createCallExpression(callee, undefined, [specifier, ...(options ?? [])]),
   );
 }
 
-function call(name: string, args: readonly ts.Expression[]): ts.CallExpression {
-  return factory.createCallExpression(factory.createIdentifier(name), undefined, args);
+/** `const` becomes `let`: V8 lets only the same kind be declared again. `var` is hoisted later. */
+function variableStatement(statement: ts.VariableStatement): ts.Statement {
+  const { declarationList } = statement;
+  const kind: number = declarationList.flags & ts.NodeFlags.BlockScoped;
+  const list =
+    kind === (ts.NodeFlags.Const as number)
+      ? factory.createVariableDeclarationList(declarationList.declarations, ts.NodeFlags.Let)
+      : declarationList;
+  return factory.updateVariableStatement(statement, withoutExport(statement.modifiers), list);
 }
 
-function letStatement(name: ts.BindingName, value: ts.Expression): ts.Statement {
+function withoutExport(modifiers: readonly ts.ModifierLike[] | undefined): ts.Modifier[] {
+  return (modifiers ?? []).filter(
+    (modifier): modifier is ts.Modifier =>
+      ts.isModifier(modifier) &&
+      modifier.kind !== SyntaxKind.ExportKeyword &&
+      modifier.kind !== SyntaxKind.DefaultKeyword,
+  );
+}
+
+function letStatement(name: ts.BindingName, value?: ts.Expression): ts.Statement {
   const declaration = factory.createVariableDeclaration(name, undefined, undefined, value);
   return factory.createVariableStatement(
     undefined,
