@@ -24,21 +24,22 @@ test('the smallest configuration gets every default', () => {
   );
 });
 
-test('every problem is listed at once, with key, value and what is allowed', () => {
+test('every problem is listed at once, with key, value and what is allowed, those between sound keys too', () => {
   assert.deepEqual(
     problems({
-      data: { ...text, tokenizer: 'bpe' },
-      training: { steps: 0, batchsize: 4, precision: 'bf16' },
-      parallel: { data: 2 },
-      model: { width: 3.5 },
+      data: { ...text, tokenizer: 'words' },
+      training: { steps: 0, batchsize: 4, precision: 'bf16', sequenceLength: 512 },
+      parallel: { data: 2, microBatches: 3 },
+      model: { width: 3.5, heads: 3 },
     }),
     [
       'model.width is 3.5: allowed is a whole number',
-      'data.tokenizer is "bpe": allowed is "gpt2", "byte", "char"',
+      'data.tokenizer is "words": allowed is "gpt2", "bpe", "byte", "char"',
       'training.steps is 0: allowed is at least 1',
       'training.precision is "bf16": allowed is "fp32"',
       'training.batchsize is not known: did you mean batchSize? Allowed: steps, batchSize, sequenceLength, seed, precision, optimizer, schedule, evaluateEvery, checkpointEvery',
       'parallel.data is 2: allowed is 1',
+      'training.sequenceLength is 512: allowed is at most model.contextLength, 256',
     ],
   );
 });
@@ -58,6 +59,15 @@ test('rules between keys name both sides', () => {
       'model.vocabularySize is 100: allowed is at least 256, the ids of tokenizer "byte"',
     ],
   );
+});
+
+test('the size of a learned vocabulary belongs to the tokenizer that learns one', () => {
+  const resolved = resolveConfiguration({ data: { ...text, tokenizer: 'bpe' } });
+  assert.ok('config' in resolved);
+  assert.equal(resolved.config.data.vocabularySize, 2048);
+  assert.deepEqual(problems({ data: { ...text, tokenizer: 'byte', vocabularySize: 1000 } }), [
+    'data.vocabularySize is 1000: allowed only with data.tokenizer "bpe", which is "byte"',
+  ]);
 });
 
 test('exactly one data source is needed', () => {

@@ -1,7 +1,8 @@
 /** Defaults and validation of a run's configuration: every problem at once, each with key, value and what is allowed. */
 import { z } from 'zod';
 import type { ResolvedConfiguration, RunConfiguration } from './configuration.ts';
-import { presets, vocabularies } from './presets.ts';
+import { rules } from './configuration-rules.ts';
+import { presets } from './presets.ts';
 
 const names = Object.keys(presets) as [keyof typeof presets, ...(keyof typeof presets)[]];
 const count = z.int().min(1);
@@ -27,7 +28,8 @@ const schema = z.strictObject({
     .strictObject({
       text: z.array(z.string().min(1)).min(1),
       dummy: z.boolean(),
-      tokenizer: z.enum(['gpt2', 'byte', 'char']),
+      tokenizer: z.enum(['gpt2', 'bpe', 'byte', 'char']),
+      vocabularySize: z.int().min(256).max(65_536),
       validation: z.number().min(0).max(0.5),
     })
     .partial()
@@ -171,6 +173,10 @@ function fill(value: RunConfiguration): ResolvedConfiguration {
       text: data.text ?? [],
       dummy: data.dummy ?? false,
       tokenizer: data.tokenizer ?? 'gpt2',
+      // Given for another tokenizer it is kept, for `crossCheck` to refuse.
+      ...(data.vocabularySize !== undefined || data.tokenizer === 'bpe'
+        ? { vocabularySize: data.vocabularySize ?? 2048 }
+        : {}),
       validation: data.validation ?? 0.05,
     },
     training: {
@@ -202,40 +208,28 @@ function fill(value: RunConfiguration): ResolvedConfiguration {
   };
 }
 
-/** Rules that hold between keys. */
-function crossCheck({ model, data, training, parallel }: ResolvedConfiguration): string[] {
-  const problems: string[] = [];
-  if (model.width % model.heads !== 0) {
-    problems.push(`model.width is ${model.width}: allowed is a multiple of model.heads, ${model.heads}`);
+/** Paths of what an issue of zod finds fault with. */
+function faults(issue: z.core.$ZodIssue): PropertyKey[][] {
+  return issue.code === 'unrecognized_keys'
+    ? issue.keys.map((key) => [...issue.path, key])
+    : [[...issue.path]];
+}
+
+/** `value` without what lies at `paths`; a list loses all of itself with one of its elements. */
+function without(value: unknown, paths: readonly (readonly PropertyKey[])[]): unknown {
+  const copy = JSON.parse(JSON.stringify(value ?? {})) as unknown;
+  for (const path of paths) {
+    let node = copy;
+    for (const [depth, key] of path.entries()) {
+      const next = (node as Record<PropertyKey, unknown> | undefined)?.[key];
+      if (depth < path.length - 1 && !Array.isArray(next)) node = next;
+      else {
+        delete (node as Record<PropertyKey, unknown> | undefined)?.[key];
+        break;
+      }
+    }
   }
-  if (training.sequenceLength > model.contextLength) {
-    problems.push(
-      `training.sequenceLength is ${training.sequenceLength}: allowed is at most model.contextLength, ${model.contextLength}`,
-    );
-  }
-  const parts = parallel.data * parallel.microBatches;
-  if (training.batchSize % parts !== 0) {
-    problems.push(
-      `training.batchSize is ${training.batchSize}: allowed is a multiple of ${parts}, because batchSize = data x microBatches x sequences per micro-batch = ${parallel.data} x ${parallel.microBatches} x ${(training.batchSize / parts).toFixed(2)}`,
-    );
-  }
-  const needed = vocabularies[data.tokenizer];
-  if (needed !== undefined && model.vocabularySize !== undefined && model.vocabularySize < needed) {
-    problems.push(
-      `model.vocabularySize is ${model.vocabularySize}: allowed is at least ${needed}, the ids of tokenizer "${data.tokenizer}"`,
-    );
-  }
-  if (data.dummy === data.text.length > 0) {
-    problems.push(
-      `data has ${data.dummy ? 'both text and dummy' : 'neither text nor dummy'}: allowed is exactly one of data.text, a list of files, and data.dummy, true`,
-    );
-  }
-  if (training.schedule.warmupSteps > training.steps) {
-    problems.push(
-      `training.schedule.warmupSteps is ${training.schedule.warmupSteps}: allowed is at most training.steps, ${training.steps}`,
-    );
-  }
-  return problems;
+  return copy;
 }
 
 /**
@@ -245,10 +239,19 @@ function crossCheck({ model, data, training, parallel }: ResolvedConfiguration):
 export function resolveConfiguration(
   value: unknown,
 ): { config: ResolvedConfiguration } | { problems: string[] } {
-  const parsed = schema.safeParse(value);
-  if (!parsed.success) return { problems: parsed.error.issues.flatMap((issue) => describe(issue, value)) };
+  const { error } = schema.safeParse(value);
+  const problems = (error?.issues ?? []).flatMap((issue) => describe(issue, value));
+  const faulty = (error?.issues ?? []).flatMap(faults);
+  if (faulty.some((path) => path.length === 0)) return { problems };
   // JSON has no undefined: keys given as undefined count as left out.
-  const config = fill(JSON.parse(JSON.stringify(parsed.data)) as RunConfiguration);
-  const problems = crossCheck(config);
+  const config = fill(without(value, faulty) as RunConfiguration);
+  const names = faulty.map((path) => path.map(String).join('.'));
+  for (const { keys, problem } of rules) {
+    const readsFault = keys.some((key) =>
+      names.some((name) => `${name}.`.startsWith(`${key}.`) || `${key}.`.startsWith(`${name}.`)),
+    );
+    const found = readsFault ? undefined : problem(config);
+    if (found !== undefined) problems.push(found);
+  }
   return problems.length > 0 ? { problems } : { config };
 }

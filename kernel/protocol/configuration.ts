@@ -44,8 +44,13 @@ export interface DataConfiguration {
   text?: string[];
   /** Random tokens instead of files: to measure speed, not to learn. */
   dummy?: boolean;
-  /** `gpt2` (byte-level BPE, 50257 ids), `byte` (256), `char` (the text's own characters). Default `gpt2`. */
-  tokenizer?: 'gpt2' | 'byte' | 'char';
+  /**
+   * `gpt2` (OpenAI's byte-level BPE, 50257 ids), `bpe` (the same, learned from the text), `byte` (256), `char` (the
+   * text's own characters). Default `gpt2`.
+   */
+  tokenizer?: 'gpt2' | 'bpe' | 'byte' | 'char';
+  /** Ids that `bpe` learns at most, from 256 (the bytes) to 65536. Default 2048. */
+  vocabularySize?: number;
   /** Share in [0, 0.5] of each text, taken from its end, held out for evaluation. Default 0.05. */
   validation?: number;
 }
@@ -136,7 +141,14 @@ export interface ResolvedConfiguration {
     tieHead: boolean;
     dropout: number;
   };
-  data: { text: string[]; dummy: boolean; tokenizer: 'gpt2' | 'byte' | 'char'; validation: number };
+  data: {
+    text: string[];
+    dummy: boolean;
+    tokenizer: 'gpt2' | 'bpe' | 'byte' | 'char';
+    /** Present where the tokenizer is learned. */
+    vocabularySize?: number;
+    validation: number;
+  };
   training: {
     steps: number;
     batchSize: number;

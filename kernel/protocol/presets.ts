@@ -53,8 +53,8 @@ export const presets: Readonly<Record<PresetName, Shape>> = {
   'titans-xl': titans(48, 1600, 16),
 };
 
-/** Token ids of each tokenizer; `char` depends on the text. */
-export const vocabularies = { gpt2: 50257, byte: 256, char: undefined } as const;
+/** Token ids of each tokenizer; those of `bpe` and `char` depend on the text. */
+export const vocabularies = { gpt2: 50257, bpe: undefined, byte: 256, char: undefined } as const;
 
 /** Trainable parameters, tied ones counted once: 124,439,808 for `gpt2-small`. */
 export function parameterCount(model: {
