@@ -19,6 +19,8 @@ import { readSafetensors, writeSafetensors, type FileSummary } from './safetenso
 
 /** Checkpoints of a run that are kept; older ones are removed once a newer one is complete. */
 const KEPT = 2;
+/** How the folder of a checkpoint that is being written begins. */
+const ASIDE = '.writing-';
 const MODEL_FILE = 'model.safetensors';
 const OPTIMIZER_FILE = 'optimizer.safetensors';
 const MANIFEST_FILE = 'manifest.json';
@@ -33,6 +35,8 @@ const manifestSchema = z.object({
   shape: z.custom<GptShape>((value) => typeof value === 'object' && value !== null),
   tokenizer: z.custom<TokenizerSpecification>((value) => typeof value === 'object' && value !== null),
   tokenizerHash: z.string(),
+  /** Identifies texts and tokenizer; absent for random tokens. */
+  corpusHash: z.string().optional(),
   files: z.record(z.string(), z.object({ bytes: z.number(), sha256: z.string() })),
 });
 
@@ -62,10 +66,11 @@ export async function saveCheckpoint(
   engine: Engine,
   directory: string,
   state: TrainingState,
-  manifest: Pick<Manifest, 'step' | 'sequences' | 'config' | 'shape' | 'tokenizer'>,
+  manifest: Omit<Manifest, 'format' | 'version' | 'tokenizerHash' | 'files'>,
 ): Promise<string> {
   const target = join(directory, checkpointName(manifest.step));
-  const aside = join(directory, `.writing-${randomUUID()}`);
+  await removeUnfinished(directory);
+  const aside = join(directory, `${ASIDE}${randomUUID()}`);
   await mkdir(aside, { recursive: true });
   try {
     const { specifications, parameters } = state;
@@ -101,6 +106,7 @@ export async function saveCheckpoint(
       .writeFile(JSON.stringify(text, null, 2))
       .then(() => file.sync())
       .finally(() => file.close());
+    await syncFolder(aside);
     // The same step may exist: a resumed run saves it again.
     await rm(target, { recursive: true, force: true });
     await rename(aside, target);
@@ -111,6 +117,13 @@ export async function saveCheckpoint(
   }
   await removeOld(directory);
   return target;
+}
+
+/** What a rank that was killed left half written. Only one rank writes into a run's folder. */
+async function removeUnfinished(directory: string): Promise<void> {
+  const names = await readdir(directory).catch(() => [] as string[]);
+  for (const name of names.filter((each) => each.startsWith(ASIDE)))
+    await rm(join(directory, name), { recursive: true, force: true });
 }
 
 async function removeOld(directory: string): Promise<void> {

@@ -84,7 +84,7 @@ export async function evaluateText(
   report: CorpusReporter,
 ): Promise<{ loss: number; perplexity: number; tokens: number }> {
   const { manifest, parameters, tokenizer } = await loadModel(engine, request.checkpoint);
-  const tokens = await tokenise(request.text, tokenizer, request.cacheDirectory, report);
+  const { tokens } = await tokenise(request.text, tokenizer, request.cacheDirectory, report);
   if (tokens.length < 2)
     throw new Error(`${request.text} has ${tokens.length} token: an evaluation needs at least 2`);
   const T = Math.min(manifest.config.training.sequenceLength, tokens.length - 1);

@@ -128,7 +128,7 @@ test('a trained model writes text, the same for the same seed, beyond its contex
   const sampled = await generate(engine, { ...request, temperature: 1 }, () => undefined);
   const again = await generate(engine, { ...request, temperature: 1 }, () => undefined);
   assert.equal(sampled.text, again.text);
-  const report = { phase: () => undefined, warning: () => undefined };
+  const report = { phase: () => undefined, warning: () => undefined, stopRequested: () => false };
   const where = { checkpoint: request.checkpoint, text, cacheDirectory: join(folder, 'cache') };
   const evaluation = await evaluateText(engine, where, report);
   assert.ok(evaluation.loss < 1.5 && Math.abs(Math.log(evaluation.perplexity) - evaluation.loss) < 1e-9);

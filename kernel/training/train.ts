@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import type { Engine } from '../engine/engine.ts';
 import type { ResolvedConfiguration } from '../protocol/configuration.ts';
 import type { RunEventBody } from '../protocol/events.ts';
-import { loadTrainingState, readManifest, saveCheckpoint } from './checkpoint.ts';
+import { loadTrainingState, readManifest, saveCheckpoint, type Manifest } from './checkpoint.ts';
 import { DummySequences, evaluationBatches, TrainingSequences, type Batch } from './data/batches.ts';
-import { buildCorpus, type CorpusReporter } from './data/corpus.ts';
+import { buildCorpus, StopRequested, type CorpusReporter } from './data/corpus.ts';
 import { openTokenizer, type TokenizerSpecification } from './data/tokenizer.ts';
 import { TrainingPass } from './model.ts';
 import { AdamW } from './optimizer.ts';
@@ -39,19 +39,21 @@ interface RunData {
   readonly evaluation: readonly Batch[];
   readonly tokenizer: TokenizerSpecification;
   readonly vocabularySize: number;
+  readonly corpusHash?: string;
 }
 
+/** Opens the data of a run; `before` is the checkpoint that it goes on from. Throws StopRequested. */
 async function openData(
   task: TrainingTask,
+  before: Manifest | undefined,
   perMicroBatch: number,
   control: TrainingControl,
 ): Promise<RunData> {
   const { data, training, model } = task.config;
   const T = training.sequenceLength;
   if (data.dummy) {
-    const tokenizer = await openTokenizer(
-      data.tokenizer === 'char' ? { type: 'byte' } : { type: data.tokenizer },
-    );
+    // There is no text to learn from.
+    const tokenizer = await openTokenizer({ type: data.tokenizer === 'gpt2' ? 'gpt2' : 'byte' });
     const vocabularySize = model.vocabularySize ?? tokenizer.vocabularySize;
     const sequences = new DummySequences(vocabularySize, T, training.seed);
     return { sequences, evaluation: [], tokenizer: tokenizer.specification, vocabularySize };
@@ -59,8 +61,15 @@ async function openData(
   const report: CorpusReporter = {
     phase: (text) => control.phase(text),
     warning: (code, message) => control.event({ event: 'warning', code, message }),
+    stopRequested: () => control.stopRequested(),
   };
-  const corpus = await buildCorpus(data, task.cacheDirectory, report);
+  const corpus = await buildCorpus(data, task.cacheDirectory, report, before?.tokenizer);
+  if (before?.corpusHash !== undefined && before.corpusHash !== corpus.hash) {
+    report.warning(
+      'text-changed',
+      `The text is not what it was at step ${before.step}: the run goes on with the new one, not as it would have gone on`,
+    );
+  }
   const evaluation = evaluationBatches(corpus.validation, T, perMicroBatch);
   if (evaluation.length === 0 && data.validation > 0) {
     const held = corpus.validation.length;
@@ -80,6 +89,7 @@ async function openData(
     evaluation,
     tokenizer: specification,
     vocabularySize: model.vocabularySize ?? vocabularySize,
+    corpusHash: corpus.hash,
   };
 }
 
@@ -105,8 +115,12 @@ export async function train(
   const { steps, batchSize, sequenceLength: T, seed } = training;
   const perMicroBatch = batchSize / parallel.microBatches;
 
-  const data = await openData(task, perMicroBatch, control);
-  if (control.stopRequested()) return 'stopped';
+  const before = task.resume === undefined ? undefined : await readManifest(task.resume);
+  const data = await openData(task, before, perMicroBatch, control).catch((error: unknown) => {
+    if (error instanceof StopRequested) return undefined;
+    throw error;
+  });
+  if (data === undefined) return 'stopped';
   const shape: GptShape = { ...config.model, vocabularySize: data.vocabularySize };
 
   control.phase('building the model');
@@ -118,10 +132,9 @@ export async function train(
   const state = { specifications, parameters, m: optimizer.m, v: optimizer.v };
 
   let done = 0;
-  if (task.resume !== undefined) {
-    const manifest = await readManifest(task.resume);
-    await loadTrainingState(engine, task.resume, manifest, state);
-    done = manifest.step;
+  if (task.resume !== undefined && before !== undefined) {
+    await loadTrainingState(engine, task.resume, before, state);
+    done = before.step;
   } else {
     initialise(engine, parameters, specifications, seed);
   }
@@ -147,6 +160,7 @@ export async function train(
         config,
         shape,
         tokenizer: data.tokenizer,
+        ...(data.corpusHash === undefined ? {} : { corpusHash: data.corpusHash }),
       });
       saved = done;
       control.event({ event: 'checkpoint', step: done, path });

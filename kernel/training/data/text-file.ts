@@ -1,4 +1,5 @@
 /** Text files read in pieces that may be tokenised apart. */
+import type { Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 
 /** Characters per piece: large enough to be quick, small enough that the event loop stays free between pieces. */
@@ -18,15 +19,16 @@ export function safeCut(text: string): number {
 }
 
 /**
- * The text of a UTF-8 file in pieces. Throws an Error naming the file when it cannot be read, is not UTF-8, or is
- * empty.
+ * The text of a UTF-8 file in pieces; `hash` gets all of its bytes. Throws an Error naming the file when it cannot be
+ * read, is not UTF-8, or is empty.
  */
-export async function* readText(path: string): AsyncGenerator<string> {
+export async function* readText(path: string, hash?: Hash): AsyncGenerator<string> {
   const decoder = new TextDecoder('utf-8', { fatal: true });
   let pending = '';
   let some = false;
   try {
     for await (const chunk of createReadStream(path, { highWaterMark: PIECE })) {
+      hash?.update(chunk as Buffer);
       pending += decoder.decode(chunk as Buffer, { stream: true });
       if (pending.length < PIECE) continue;
       const cut = safeCut(pending);

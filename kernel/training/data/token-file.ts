@@ -3,7 +3,7 @@
  * (2 or 4), f64 number of tokens, 32 bytes SHA-256 of what follows, then the tokens.
  */
 import { createHash, randomUUID } from 'node:crypto';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 export type Tokens = Uint16Array | Uint32Array;
@@ -23,8 +23,13 @@ export async function writeTokenFile(path: string, tokens: Tokens): Promise<void
   createHash('sha256').update(payload).digest().copy(header, 24);
   await mkdir(dirname(path), { recursive: true });
   const aside = `${path}.${randomUUID()}`;
-  await writeFile(aside, Buffer.concat([header, payload]));
-  await rename(aside, path);
+  try {
+    await writeFile(aside, Buffer.concat([header, payload]));
+    await rename(aside, path);
+  } catch (error) {
+    await rm(aside, { force: true });
+    throw error;
+  }
 }
 
 /** The tokens of a file; undefined when there is none. Throws an Error when it is damaged. */

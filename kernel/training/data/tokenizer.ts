@@ -1,9 +1,12 @@
-/** Text to token ids and back: GPT-2's byte-level BPE, bytes, or the characters of the text. */
+/** Text to token ids and back: GPT-2's byte-level BPE, one learned from the text, bytes, or the text's characters. */
 import { createHash } from 'node:crypto';
+import { BytePairs, type Merge } from './byte-pairs.ts';
 
 /** A tokenizer as JSON: all that a checkpoint needs to turn text into ids again. */
 export type TokenizerSpecification =
   | { type: 'gpt2' }
+  /** Byte pairs in the order in which they were learned. */
+  | { type: 'bpe'; merges: readonly Merge[] }
   | { type: 'byte' }
   /** Characters (code points) in ascending order; the id is the place in the list. */
   | { type: 'char'; characters: string };
@@ -44,6 +47,16 @@ function characterTokenizer(characters: string): Tokenizer {
   };
 }
 
+function bytePairTokenizer(merges: readonly Merge[]): Tokenizer {
+  const pairs = new BytePairs(merges);
+  return {
+    specification: { type: 'bpe', merges },
+    vocabularySize: pairs.vocabularySize,
+    encode: (text) => pairs.encode(text),
+    decode: (ids) => pairs.decode(ids),
+  };
+}
+
 /** GPT-2's BPE (Radford et al. 2019); its table of 50,257 entries is loaded only when it is wanted. */
 async function gpt2Tokenizer(): Promise<Tokenizer> {
   const [{ encode }, { default: ranks }] = await Promise.all([
@@ -70,6 +83,8 @@ export async function openTokenizer(specification: TokenizerSpecification): Prom
   switch (specification.type) {
     case 'gpt2':
       return gpt2Tokenizer();
+    case 'bpe':
+      return bytePairTokenizer(specification.merges);
     case 'byte':
       return byteTokenizer;
     case 'char':
