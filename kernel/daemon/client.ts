@@ -44,6 +44,11 @@ interface Pending {
   readonly onProgress?: ((progress: unknown) => void) | undefined;
 }
 
+/** Events of a followed run that wait for their reader, at most; beyond it they are read from the store again. */
+const LIVE_LIMIT = 10_000;
+/** How often a daemon that goes away while it is being connected to is looked for anew. */
+const CONNECT_ATTEMPTS = 3;
+
 /** Time without news of a followed run after which the store is asked, in case a published event was missed, ms. */
 const CATCH_UP_INTERVAL = 1000;
 
@@ -53,23 +58,28 @@ const CATCH_UP_INTERVAL = 1000;
  */
 export async function connectDaemon(options: { home?: string; start?: boolean } = {}): Promise<DaemonClient> {
   const home = options.home ?? homeDirectory();
-  let file = readConnectionFile(home);
-  if (file === undefined) {
-    if (options.start === false) throw new DaemonError('not-found', `No training daemon runs for ${home}`);
-    file = await startDaemon(home);
+  for (let attempt = 1; ; attempt++) {
+    let file = readConnectionFile(home);
+    if (file === undefined) {
+      if (options.start === false) throw new DaemonError('not-found', `No training daemon runs for ${home}`);
+      file = await startDaemon(home);
+    }
+    const client = new DaemonClient(await import('zeromq'), file);
+    try {
+      await client.request('hello', { protocol: PROTOCOL_VERSION }, { signal: AbortSignal.timeout(10_000) });
+      return client;
+    } catch (error) {
+      client.close();
+      if (error instanceof DaemonError && error.code !== 'failed') throw error;
+      // It may have ended between the reading of its file and the first request.
+      const gone = readConnectionFile(home)?.pid !== file.pid;
+      if (gone && attempt < CONNECT_ATTEMPTS) continue;
+      throw new DaemonError(
+        'failed',
+        `The training daemon (process ${file.pid}) does not answer at ${file.requests}: end it with \`kill ${file.pid}\` and try again`,
+      );
+    }
   }
-  const client = new DaemonClient(await import('zeromq'), file);
-  try {
-    await client.request('hello', { protocol: PROTOCOL_VERSION }, { signal: AbortSignal.timeout(10_000) });
-  } catch (error) {
-    client.close();
-    if (error instanceof DaemonError && error.code !== 'failed') throw error;
-    throw new DaemonError(
-      'failed',
-      `The training daemon (process ${file.pid}) does not answer at ${file.requests}: end it with \`kill ${file.pid}\` and try again`,
-    );
-  }
-  return client;
 }
 
 /** One connection to the daemon. */
@@ -80,6 +90,8 @@ export class DaemonClient {
   readonly #subscriber: SubscriberSocket;
   readonly #pending = new Map<number, Pending>();
   readonly #topics = new Map<string, Set<(message: unknown) => void>>();
+  /** What wakes the calls of `follow` that wait. */
+  readonly #followers = new Set<() => void>();
   #nextId = 1;
   #isClosed = false;
   #sending: Promise<void> = Promise.resolve();
@@ -144,7 +156,8 @@ export class DaemonClient {
 
   /**
    * Batches of a run's events from number `from` (default 1): stored ones first, then live, no gap, no duplicate;
-   * returns after the `end` event of the run's last start. Throws a DaemonError when the daemon goes away.
+   * returns after the `end` event of the run's last start, or when a run has ended whose end could not be stored.
+   * Throws a DaemonError when the daemon goes away.
    */
   async *follow(
     run: string,
@@ -153,49 +166,59 @@ export class DaemonClient {
     const { signal } = options;
     let next = options.from ?? 1;
     let live: RunEvent[] = [];
+    /** Whether the store may hold events that have not come live. */
+    let behind = true;
     let wake: () => void = () => undefined;
     const stopListening = this.#subscribe(runTopic(run), (message) => {
       const parsed = runEvent.safeParse(message);
       if (parsed.success) live.push(parsed.data);
+      if (live.length > LIVE_LIMIT) live = [];
       wake();
     });
-    const onAbort = (): void => wake();
-    signal?.addEventListener('abort', onAbort);
-    void this.closed.then(() => wake());
+    const wakeUp = (): void => wake();
+    signal?.addEventListener('abort', wakeUp);
+    this.#followers.add(wakeUp);
     try {
       while (!signal?.aborted) {
         if (this.#isClosed) throw lost();
         live = live.filter((event) => event.sequence >= next);
-        let batch: RunEvent[];
+        let batch: RunEvent[] = [];
         if (live[0]?.sequence === next && live.at(-1)?.sequence === next + live.length - 1) {
           batch = live;
           live = [];
-        } else {
-          const page = await this.request('run.events', { run, from: next });
-          batch = page.events;
+        } else if (behind || live.length > 0) {
+          batch = (await this.request('run.events', { run, from: next })).events;
+          behind = batch.length > 0;
+          if (!behind && (await this.#hasEnded(run, next))) return;
         }
         const last = batch.at(-1);
         if (last !== undefined) {
           next = last.sequence + 1;
           yield batch;
-          if (last.event === 'end') {
-            const { state, lastSequence } = await this.request('run.show', { run });
-            if (state !== 'running' && lastSequence < next) return;
-          }
-          continue;
+          if (last.event === 'end' && (await this.#hasEnded(run, next))) return;
+        } else if (live.length === 0) {
+          let timer: NodeJS.Timeout | undefined;
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+            timer = setTimeout(() => {
+              behind = true;
+              resolve();
+            }, CATCH_UP_INTERVAL);
+          });
+          clearTimeout(timer);
         }
-        if (live.length > 0) continue;
-        let timer: NodeJS.Timeout | undefined;
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-          timer = setTimeout(resolve, CATCH_UP_INTERVAL);
-        });
-        clearTimeout(timer);
       }
     } finally {
       stopListening();
-      signal?.removeEventListener('abort', onAbort);
+      signal?.removeEventListener('abort', wakeUp);
+      this.#followers.delete(wakeUp);
     }
+  }
+
+  /** Whether a run has ended and has no event from number `next` on. */
+  async #hasEnded(run: string, next: number): Promise<boolean> {
+    const { state, lastSequence } = await this.request('run.show', { run });
+    return state !== 'running' && lastSequence < next;
   }
 
   /** Calls `listener` whenever a run's summary changes or a run is removed; returns what ends that. */
@@ -214,6 +237,7 @@ export class DaemonClient {
     this.#subscriber.close();
     for (const { reject } of this.#pending.values()) reject(lost());
     this.#pending.clear();
+    for (const wake of this.#followers) wake();
     this.#resolveClosed();
   }
 

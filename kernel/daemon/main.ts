@@ -8,6 +8,9 @@ import { RunRegistry } from './run-registry.ts';
 import { newKeys, Server } from './server.ts';
 import { Store, StoreLocked } from './store.ts';
 
+/** Time that runs get to write a checkpoint when the system ends the daemon, ms. */
+const LAST_CHECKPOINTS = 60_000;
+
 /** Time without runs and requests after which the daemon ends itself, s. */
 const IDLE_SECONDS = Number(process.env['GPT_LAB_IDLE_SECONDS'] ?? 600);
 
@@ -19,7 +22,10 @@ function openStore(home: string): Store {
   try {
     return new Store(home);
   } catch (error) {
-    if (!(error instanceof StoreLocked)) throw error;
+    if (!(error instanceof StoreLocked)) {
+      log(`The run store in ${home} cannot be opened: ${(error as Error).message}`);
+      process.exit(1);
+    }
     const other = readConnectionFile(home);
     console.log(
       other === undefined
@@ -55,7 +61,7 @@ async function shutdown(why: string): Promise<void> {
   stopping = true;
   log(`Ending: ${why}`);
   removeConnectionFile(home, process.pid);
-  await Promise.all(registry.running().map((run) => run.stop()));
+  await registry.close(LAST_CHECKPOINTS);
   await server.close();
   store.close();
   process.exit(0);
@@ -89,8 +95,8 @@ log(`gpt-lab ${version} daemon, process ${process.pid}, at ${server.endpoints.re
 setInterval(
   () => {
     const idle = (Date.now() - server.lastRequestAt) / 1000;
-    if (registry.running().length === 0 && idle >= IDLE_SECONDS)
-      void shutdown(`idle for ${Math.round(idle)} s`);
+    const busy = server.answering > 0 || registry.running().length > 0;
+    if (!busy && idle >= IDLE_SECONDS) void shutdown(`idle for ${Math.round(idle)} s`);
   },
   Math.max(50, Math.min(10_000, IDLE_SECONDS * 250)),
 );

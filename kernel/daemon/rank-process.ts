@@ -4,16 +4,21 @@ import { createWriteStream, type WriteStream } from 'node:fs';
 import { distFile } from '../home.ts';
 import { rankReport, type RankCommand, type RankReport, type RankTask } from '../protocol/rank.ts';
 
-/** How a rank ended; `error` is for people and absent when it did what it was asked. */
+/** How a rank ended. */
 export interface RankEnd {
+  /** For people; absent when it did what it was asked. */
   readonly error?: string;
+  /** Whether we ended it, because it was told to or did not hear a stop. */
+  readonly killed: boolean;
 }
 
-/** Lines of stderr that an unexpected end quotes. */
+/** Lines of stderr that an unexpected end quotes, and the bytes that they are taken from. */
 const QUOTED_LINES = 12;
-/** Time to end after a stop before SIGTERM, and from there to SIGKILL, ms. */
-const GRACE = 20_000;
-const LAST_GRACE = 5_000;
+const QUOTED_BYTES = 16_384;
+/** Time to say that a stop was heard, ms: a rank's event loop is free during a step. */
+const HEARING = 20_000;
+/** Time from a rank's last word to the end of its process, ms. */
+const LEAVING = 20_000;
 
 /** A running rank. */
 export class RankProcess {
@@ -21,13 +26,11 @@ export class RankProcess {
   /** Resolves when the process has ended and all that it reported has been handed on. */
   readonly ended: Promise<RankEnd>;
   readonly #child: ChildProcess;
-  readonly #timers: NodeJS.Timeout[] = [];
+  #deadline: NodeJS.Timeout | undefined;
+  #killed = false;
 
-  /** Starts the process; its output goes to the file at `log`. Throws when it cannot be started. */
+  /** Starts the process; its output goes to the file at `log`. */
   constructor(task: RankTask, log: string, onReport: (report: RankReport) => void) {
-    const output = createWriteStream(log, { flags: 'a', mode: 0o600 });
-    // A log that cannot be written (a full disk) must not end the daemon.
-    output.on('error', () => undefined);
     this.#child = fork(distFile('kernel', 'rank.js'), {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       serialization: 'json',
@@ -35,9 +38,7 @@ export class RankProcess {
       env: { ...process.env, ELECTRON_RUN_AS_NODE: '1' },
     });
     this.pid = this.#child.pid ?? -1;
-    this.#child.stdout?.pipe(output, { end: false });
-    this.#child.stderr?.pipe(output, { end: false });
-    this.ended = this.#watch(output, onReport);
+    this.ended = this.#watch(this.#openLog(log), onReport);
     this.send({ type: 'task', task });
   }
 
@@ -46,31 +47,54 @@ export class RankProcess {
     if (this.#child.connected) this.#child.send(command, () => undefined);
   }
 
-  /** Asks the rank to end after its current step; one that does not is ended by signals. */
+  /** Asks the rank to end after its current step; one that does not hear it is killed. */
   stop(): void {
     this.send({ type: 'stop' });
-    this.#timers.push(
-      setTimeout(() => this.#child.kill('SIGTERM'), GRACE),
-      setTimeout(() => this.#child.kill('SIGKILL'), GRACE + LAST_GRACE),
-    );
+    this.#expect(HEARING);
   }
 
   /** Ends the process at once. */
   kill(): void {
+    this.#killed = true;
     this.#child.kill('SIGKILL');
+  }
+
+  #expect(within: number): void {
+    clearTimeout(this.#deadline);
+    this.#deadline = setTimeout(() => this.kill(), within);
+  }
+
+  #openLog(path: string): WriteStream {
+    const output = createWriteStream(path, { flags: 'a', mode: 0o600 });
+    const { stdout, stderr } = this.#child;
+    // A log that cannot be written (a full disk) ends neither the daemon nor the rank, which would wait for a reader.
+    output.on('error', () => {
+      stdout?.resume();
+      stderr?.resume();
+    });
+    stdout?.pipe(output, { end: false });
+    stderr?.pipe(output, { end: false });
+    return output;
   }
 
   async #watch(output: WriteStream, onReport: (report: RankReport) => void): Promise<RankEnd> {
     let said: string | undefined;
-    let stderr = '';
+    let leaving = false;
+    let stderr = Buffer.alloc(0);
     this.#child.stderr?.on('data', (data: Buffer) => {
-      stderr = (stderr + data.toString()).slice(-16_384);
+      stderr = Buffer.concat([stderr, data]).subarray(-QUOTED_BYTES);
     });
     this.#child.on('message', (message) => {
       const report = rankReport.safeParse(message);
       if (!report.success) return;
+      if (report.data.type === 'stopping') {
+        if (!leaving) clearTimeout(this.#deadline);
+        return;
+      }
       if (report.data.type === 'error') said = report.data.message;
       else onReport(report.data);
+      leaving ||= isLastWord(report.data);
+      if (leaving) this.#expect(LEAVING);
     });
     const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>((resolve) => {
       this.#child.on('error', (error) => {
@@ -79,12 +103,21 @@ export class RankProcess {
       });
       this.#child.on('close', (...how) => resolve(how));
     });
-    for (const timer of this.#timers) clearTimeout(timer);
+    clearTimeout(this.#deadline);
     output.end();
-    if (said !== undefined) return { error: said };
-    if (code === 0) return {};
-    return { error: describeEnd(this.pid, code, signal, stderr) };
+    const killed = this.#killed;
+    if (said !== undefined) return { error: said, killed };
+    if (code === 0) return { killed };
+    return { error: describeEnd(this.pid, code, signal, stderr.toString()), killed };
   }
+}
+
+function isLastWord(report: RankReport): boolean {
+  return (
+    report.type === 'error' ||
+    report.type === 'result' ||
+    (report.type === 'event' && report.event.event === 'end')
+  );
 }
 
 /** An unexpected end in words: exit code or signal, the likely cause, the last lines of stderr. */

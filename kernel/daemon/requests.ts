@@ -42,6 +42,17 @@ export interface DaemonParts {
 /** Longest piece of a log in one answer, bytes. */
 const LOG_PIECE = 256 * 1024;
 
+/** Bytes of a UTF-8 text up to the last character that is not cut off. */
+export function wholeCharacters(bytes: Uint8Array): number {
+  for (let back = 1; back <= Math.min(3, bytes.length); back++) {
+    const byte = bytes[bytes.length - back] ?? 0;
+    if ((byte & 0xc0) === 0x80) continue; // inside a character
+    const size = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
+    return size > back ? bytes.length - back : bytes.length;
+  }
+  return bytes.length;
+}
+
 /** The handlers of one daemon. */
 export function createHandlers(parts: DaemonParts): Handlers {
   const { registry, store } = parts;
@@ -111,11 +122,11 @@ export function createHandlers(parts: DaemonParts): Handlers {
       const { summary, config } = registry.find(run);
       return { ...summary, config };
     },
-    'run.stop': async ({ run }) => {
+    'run.stop': async ({ run, force }) => {
       const found = registry.find(run);
       if (!found.isRunning)
         throw new RequestError('wrong-state', `Run ${run} is not running: it is ${found.summary.state}`);
-      await found.stop();
+      await found.stop({ force });
       return found.summary;
     },
     'run.remove': async ({ run }) => {
@@ -130,10 +141,11 @@ export function createHandlers(parts: DaemonParts): Handlers {
     },
     'run.logs': async ({ run, offset }) => {
       const file = await open(registry.find(run).logFile, 'r').catch(() => undefined);
-      if (file === undefined) return { text: '', offset: 0 };
+      if (file === undefined) return { text: '', offset };
       try {
         const { bytesRead, buffer } = await file.read(Buffer.alloc(LOG_PIECE), 0, LOG_PIECE, offset);
-        return { text: buffer.toString('utf8', 0, bytesRead), offset: offset + bytesRead };
+        const length = wholeCharacters(buffer.subarray(0, bytesRead));
+        return { text: buffer.toString('utf8', 0, length), offset: offset + length };
       } finally {
         await file.close();
       }
@@ -182,7 +194,7 @@ export function createHandlers(parts: DaemonParts): Handlers {
           `${running.length} run(s) go on (${names}): stop them first, or use force`,
         );
       }
-      await Promise.all(running.map((run) => run.stop()));
+      await registry.close();
       parts.shutdown();
       return {};
     },

@@ -1,7 +1,7 @@
 /** All runs that this daemon knows: started, found, resumed and removed. */
 import { randomBytes } from 'node:crypto';
-import { open, rm } from 'node:fs/promises';
-import { isAbsolute, join, resolve } from 'node:path';
+import { open, rm, stat } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { resolveConfiguration } from '../protocol/configuration-schema.ts';
 import type { ResolvedConfiguration } from '../protocol/configuration.ts';
 import type { RunSummary } from '../protocol/events.ts';
@@ -14,8 +14,8 @@ function newRunId(name: string, now: Date): string {
   const words = name
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, '-')
-    .replace(/^-+|-+$/g, '')
-    .slice(0, 24);
+    .slice(0, 24)
+    .replace(/^-+|-+$/g, '');
   return [day, words, randomBytes(3).toString('hex')].filter((part) => part !== '').join('-');
 }
 
@@ -23,11 +23,12 @@ function newRunId(name: string, now: Date): string {
 async function fileProblem(path: string): Promise<string | undefined> {
   const problem = (what: string): string => `data.text is ${JSON.stringify(path)}: ${what}`;
   try {
+    // Before it is opened: that would wait for the other end of a named pipe.
+    const found = await stat(path);
+    if (!found.isFile()) return problem('it is not a file; allowed is a UTF-8 text file');
+    if (found.size === 0) return problem('the file is empty; allowed is a text of at least one sequence');
     const file = await open(path, 'r');
     try {
-      const found = await file.stat();
-      if (!found.isFile()) return problem('it is not a file; allowed is a UTF-8 text file');
-      if (found.size === 0) return problem('the file is empty; allowed is a text of at least one sequence');
       await file.read(Buffer.alloc(1), 0, 1, 0);
     } finally {
       await file.close();
@@ -48,6 +49,7 @@ export class RunRegistry {
   readonly #context: RunContext;
   readonly #directory: string;
   readonly #runs = new Map<string, Run>();
+  #closed = false;
 
   /** Loads all stored runs; those that a daemon's death cut off are marked interrupted. */
   constructor(context: RunContext, directory: string) {
@@ -80,16 +82,14 @@ export class RunRegistry {
   /** Validates, stores and starts a run. Throws `invalid-configuration` with every problem. */
   async start(request: { config: unknown; baseDirectory: string; source?: string }): Promise<Run> {
     const resolved = resolveConfiguration(request.config);
-    if ('problems' in resolved) throw invalid(resolved.problems);
+    const text = textFiles(request.config).map((path) => resolve(request.baseDirectory, path));
+    const problems = 'problems' in resolved ? [...resolved.problems] : [];
+    problems.push(...(await Promise.all(text.map(fileProblem))).filter((problem) => problem !== undefined));
+    if (!('config' in resolved) || problems.length > 0) throw invalid(problems);
     const { config } = resolved;
-    config.data.text = config.data.text.map((path) =>
-      isAbsolute(path) ? path : resolve(request.baseDirectory, path),
-    );
-    const problems = (await Promise.all(config.data.text.map(fileProblem))).filter(
-      (text) => text !== undefined,
-    );
-    if (problems.length > 0) throw invalid(problems);
+    config.data.text = text;
 
+    this.#refuseWhenClosed();
     const now = new Date();
     const id = newRunId(config.name, now);
     const summary: RunSummary = {
@@ -120,13 +120,19 @@ export class RunRegistry {
       );
     }
     const run = new Run(this.#context, summary, config);
+    try {
+      run.start();
+    } catch (error) {
+      this.#context.store.remove(id);
+      throw new RequestError('failed', `The run cannot be started: ${(error as Error).message}`);
+    }
     this.#runs.set(id, run);
-    run.start();
     return run;
   }
 
   /** Continues an ended run from its newest checkpoint, or from the start where it has none. */
   resume(id: string): Run {
+    this.#refuseWhenClosed();
     const run = this.find(id);
     const { state, checkpoint } = run.summary;
     if (run.isRunning) throw new RequestError('wrong-state', `Run ${id} is running: it needs no resuming`);
@@ -135,6 +141,27 @@ export class RunRegistry {
     }
     run.start(checkpoint ?? undefined);
     return run;
+  }
+
+  /**
+   * Starts no run any more and stops those that go on, each with a checkpoint; those that take longer than `deadline`,
+   * ms, are ended without.
+   */
+  async close(deadline = Infinity): Promise<void> {
+    this.#closed = true;
+    const timer =
+      deadline < Infinity
+        ? setTimeout(() => {
+            for (const run of this.running()) void run.stop({ force: true });
+          }, deadline)
+        : undefined;
+    await Promise.all(this.running().map((run) => run.stop()));
+    clearTimeout(timer);
+  }
+
+  #refuseWhenClosed(): void {
+    if (this.#closed)
+      throw new RequestError('wrong-state', 'The training daemon is ending: try again in a moment');
   }
 
   /** Deletes an ended run with its checkpoints. */
@@ -147,7 +174,14 @@ export class RunRegistry {
   }
 }
 
-function invalid(problems: string[]): RequestError {
+/** The text files that a configuration names, valid or not. */
+function textFiles(config: unknown): string[] {
+  const text: unknown = (config as { data?: { text?: unknown } } | null)?.data?.text;
+  const paths: unknown[] = Array.isArray(text) ? text : [];
+  return paths.filter((path): path is string => typeof path === 'string' && path !== '');
+}
+
+function invalid(problems: readonly string[]): RequestError {
   const message = `The configuration has ${problems.length} problem${problems.length === 1 ? '' : 's'}:\n${problems.map((problem) => `  ${problem}`).join('\n')}`;
   return new RequestError('invalid-configuration', message, problems);
 }

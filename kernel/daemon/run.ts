@@ -3,8 +3,9 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ResolvedConfiguration } from '../protocol/configuration.ts';
 import type { RunEvent, RunEventBody, RunSummary } from '../protocol/events.ts';
+import type { RankReport } from '../protocol/rank.ts';
 import { StepClock } from '../protocol/step-clock.ts';
-import { RankProcess } from './rank-process.ts';
+import { RankProcess, type RankEnd } from './rank-process.ts';
 import type { Store } from './store.ts';
 
 /** What a run needs of the daemon. */
@@ -16,8 +17,12 @@ export interface RunContext {
   log(message: string): void;
 }
 
+type EndBody = Extract<RunEventBody, { event: 'end' }>;
+
 /** Shortest time between two published summaries of a run, ms. */
 const SUMMARY_INTERVAL = 100;
+/** Time after which a store that took no more is tried again, ms. */
+const STORE_RETRY = 5_000;
 
 /** A run, whether it goes on or has ended. */
 export class Run {
@@ -25,13 +30,16 @@ export class Run {
   readonly config: ResolvedConfiguration;
   readonly #context: RunContext;
   #rank: RankProcess | undefined;
+  /** Number of the newest event; `summary.lastSequence` is that of the newest one stored. */
+  #sequence: number;
   #pending: RunEvent[] = [];
   #flushing: NodeJS.Immediate | undefined;
   #publishing: NodeJS.Timeout | undefined;
+  #retrying: NodeJS.Timeout | undefined;
   readonly #clock = new StepClock();
   #storeError: string | undefined;
-  /** How the rank said it ended; told to others when its process is gone, so that an ended run can be resumed or removed. */
-  #lastWords: RunEventBody | undefined;
+  /** The rank's own word on how it ended; told once its process is gone. */
+  #lastWord: EndBody | undefined;
   #ended: Promise<void> = Promise.resolve();
   readonly #checkpointWaiters: ((path: string | Error) => void)[] = [];
 
@@ -39,6 +47,7 @@ export class Run {
     this.#context = context;
     this.summary = summary;
     this.config = config;
+    this.#sequence = summary.lastSequence;
   }
 
   get isRunning(): boolean {
@@ -50,10 +59,12 @@ export class Run {
     return join(this.summary.directory, 'log');
   }
 
-  /** Starts the rank, continuing from a checkpoint where one is given. */
+  /** Starts the rank, continuing from a checkpoint where one is given. Throws when the run's folder cannot be made. */
   start(resume?: string): void {
     mkdirSync(this.summary.directory, { recursive: true, mode: 0o700 });
     const { run, directory } = this.summary;
+    this.#lastWord = undefined;
+    this.#storeError = undefined;
     this.#rank = new RankProcess(
       {
         task: 'train',
@@ -64,20 +75,17 @@ export class Run {
         ...(resume === undefined ? {} : { resume }),
       },
       this.logFile,
-      (report) => {
-        if (report.type === 'event' && report.event.event === 'end') this.#lastWords = report.event;
-        else if (report.type === 'event') this.#append(report.event);
-        else if (report.type === 'phase') this.#setPhase(report.phase);
-      },
+      (report) => this.#hear(report),
     );
     this.#change({ state: 'running', phase: 'starting', pids: [this.#rank.pid], error: null, endedAt: null });
-    this.#ended = this.#rank.ended.then(({ error }) => this.#finish(error));
+    this.#ended = this.#rank.ended.then((end) => this.#finish(end));
     this.#flush();
   }
 
-  /** Asks the run to end with a checkpoint; resolves when it has ended. */
-  async stop(): Promise<void> {
-    this.#rank?.stop();
+  /** Asks the run to end with a checkpoint, or ends it at once; resolves when it has ended. */
+  async stop({ force = false } = {}): Promise<void> {
+    if (force) this.#rank?.kill();
+    else this.#rank?.stop();
     await this.#ended;
   }
 
@@ -99,22 +107,28 @@ export class Run {
     this.#flush();
   }
 
-  #change(change: Partial<RunSummary>): void {
-    this.summary = { ...this.summary, ...change };
-    this.#publishing ??= setTimeout(() => {
-      this.#publishing = undefined;
-      this.#context.publishSummary(this.summary);
-    }, SUMMARY_INTERVAL);
+  #hear(report: RankReport): void {
+    if (report.type === 'phase') this.#change({ phase: report.phase });
+    if (report.type !== 'event') return;
+    if (report.event.event === 'end') this.#lastWord = report.event;
+    else this.#append(report.event);
   }
 
-  #setPhase(phase: string): void {
-    this.#change({ phase });
+  #change(change: Partial<RunSummary>): void {
+    this.summary = { ...this.summary, ...change };
+    this.#publishing ??= setTimeout(() => this.#publishSummary(), SUMMARY_INTERVAL);
+  }
+
+  #publishSummary(): void {
+    clearTimeout(this.#publishing);
+    this.#publishing = undefined;
+    this.#context.publishSummary(this.summary);
   }
 
   #append(body: RunEventBody): void {
-    const event = { ...body, sequence: this.summary.lastSequence + 1, time: Date.now() };
+    const event = { ...body, sequence: ++this.#sequence, time: Date.now() };
     this.#pending.push(event);
-    this.#change({ lastSequence: event.sequence, ...this.#changeBy(event) });
+    this.#change(this.#changeBy(event));
     this.#flushing ??= setImmediate(() => this.#flush());
   }
 
@@ -135,12 +149,10 @@ export class Run {
       case 'evaluation':
         return { validationLoss: event.loss };
       case 'checkpoint':
-        for (const settle of this.#checkpointWaiters.splice(0)) settle(event.path);
+        this.#settleCheckpoints(event.path);
         return { checkpoint: event.path };
       case 'warning':
-        if (event.code === 'checkpoint-failed') {
-          for (const settle of this.#checkpointWaiters.splice(0)) settle(new Error(event.message));
-        }
+        if (event.code === 'checkpoint-failed') this.#settleCheckpoints(new Error(event.message));
         return {};
       case 'end':
         return {
@@ -154,48 +166,68 @@ export class Run {
     }
   }
 
+  #settleCheckpoints(result: string | Error): void {
+    for (const settle of this.#checkpointWaiters.splice(0)) settle(result);
+  }
+
   /** Stores what is pending, then publishes it: a client never sees an event that a crash could lose. */
   #flush(): void {
     clearImmediate(this.#flushing);
     this.#flushing = undefined;
     const events = this.#pending;
+    const summary = { ...this.summary, lastSequence: this.#sequence };
     try {
-      this.#context.store.append(this.summary, events);
+      this.#context.store.append(summary, events);
     } catch (error) {
       this.#failStore(error as Error);
       return;
     }
     this.#pending = [];
-    this.#context.publishEvents(this.summary.run, events);
+    this.summary = summary;
+    this.#context.publishEvents(summary.run, events);
   }
 
-  /** The store takes no more (a full disk): the run is ended, since its metrics would be lost, and says why. */
+  /**
+   * The store takes no more (a full disk): the run is stopped, since its metrics would be lost. What is pending waits
+   * in memory until the store takes it.
+   */
   #failStore(error: Error): void {
-    const first = this.#pending[0]?.sequence ?? this.summary.lastSequence;
-    this.#context.log(`Run ${this.summary.run}: events from ${first} on cannot be stored: ${error.message}`);
     if (this.#storeError === undefined) {
-      this.#storeError = `The store of runs cannot be written (${error.message}): events from number ${first} on are not stored. Free disk space, then resume the run`;
+      this.#storeError = `The store of runs cannot be written (${error.message}): the run was stopped, since its metrics would be lost. Free disk space, then resume it`;
+      this.#context.log(`Run ${this.summary.run}: ${this.#storeError}`);
       this.#rank?.stop();
     }
-    if (this.isRunning) return;
-    this.#change({ state: 'failed', error: this.#storeError, pids: [], endedAt: Date.now() });
+    this.#retrying ??= setTimeout(() => {
+      this.#retrying = undefined;
+      this.#flush();
+    }, STORE_RETRY).unref();
   }
 
-  #finish(error: string | undefined): void {
+  #finish(end: RankEnd): void {
     this.#rank = undefined;
-    if (this.#storeError !== undefined) {
-      this.#append({ event: 'end', status: 'failed', error: this.#storeError });
-    } else {
-      const text = error ?? 'The rank ended without saying why: its log may tell';
-      this.#append(this.#lastWords ?? { event: 'end', status: 'failed', error: text });
-    }
-    this.#lastWords = undefined;
-    const gone = new Error(`Run ${this.summary.run} ended before the checkpoint was written`);
-    for (const settle of this.#checkpointWaiters.splice(0)) settle(gone);
+    for (const body of this.#lastEvents(end)) this.#append(body);
+    this.#settleCheckpoints(new Error(`Run ${this.summary.run} ended before the checkpoint was written`));
     this.#flush();
-    clearTimeout(this.#publishing);
-    this.#publishing = undefined;
-    this.#context.publishSummary(this.summary);
-    this.#storeError = undefined;
+    this.#publishSummary();
+  }
+
+  /** How the run ends, from what its rank said and how its process ended. */
+  #lastEvents({ error, killed }: RankEnd): RunEventBody[] {
+    if (this.#storeError !== undefined) return [{ event: 'end', status: 'failed', error: this.#storeError }];
+    if (this.#lastWord !== undefined) return [this.#lastWord];
+    if (killed) {
+      const message = `The run was ended without a last checkpoint: steps after ${this.summary.checkpoint ?? 'the start'} are lost to a resume`;
+      return [
+        { event: 'warning', code: 'killed', message },
+        { event: 'end', status: 'stopped' },
+      ];
+    }
+    return [
+      {
+        event: 'end',
+        status: 'failed',
+        error: error ?? 'The rank ended without saying why: its log may tell',
+      },
+    ];
   }
 }

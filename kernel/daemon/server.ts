@@ -8,6 +8,9 @@ import { z85Decode } from './z85.ts';
 /** Largest request, bytes; a peer that sends more is disconnected. */
 const MAXIMUM_MESSAGE = 16 * 2 ** 20;
 
+/** Least time between two log lines about refused connections, ms. */
+const REFUSAL_INTERVAL = 10_000;
+
 /** The keys of one daemon, Z85. */
 export interface Keys {
   readonly server: { publicKey: string; secretKey: string };
@@ -28,7 +31,9 @@ export class Server {
   readonly #requests = new Map<string, AbortController>();
   #answering: Promise<void> = Promise.resolve();
   #publishing: Promise<void> = Promise.resolve();
-  /** Time of the last request, ms since the epoch. */
+  #refusals = 0;
+  #refusalLoggedAt = 0;
+  /** Time of the last request or answer, ms since the epoch. */
   lastRequestAt = Date.now();
 
   constructor(keys: Keys, log: (message: string) => void) {
@@ -55,6 +60,11 @@ export class Server {
     await this.#publisher.bind('tcp://127.0.0.1:0');
   }
 
+  /** Requests that wait for their answer. */
+  get answering(): number {
+    return this.#requests.size;
+  }
+
   get endpoints(): { requests: string; events: string } {
     return { requests: this.#router.lastEndpoint ?? '', events: this.#publisher.lastEndpoint ?? '' };
   }
@@ -63,11 +73,20 @@ export class Server {
   async #authenticate(allowed: Buffer): Promise<void> {
     for await (const [version, id, , address, , mechanism, credentials] of this.#authenticator) {
       const known = String(mechanism) === 'CURVE' && credentials?.equals(allowed) === true;
-      if (!known)
-        this.#log(`Refused a connection from ${String(address)}: it has not the key of daemon.json`);
+      if (!known) this.#logRefusal(String(address));
       const verdict = known ? ['200', 'OK', 'user'] : ['400', 'The key is not that of daemon.json', ''];
       await this.#authenticator.send([version ?? '1.0', id ?? '', ...verdict, '']);
     }
+  }
+
+  /** A client that keeps trying with a wrong key must not fill the log. */
+  #logRefusal(address: string): void {
+    this.#refusals++;
+    if (Date.now() - this.#refusalLoggedAt < REFUSAL_INTERVAL) return;
+    const count = `${this.#refusals} connection${this.#refusals === 1 ? '' : 's'}`;
+    this.#log(`Refused ${count}, the last from ${address}: it has not the key of daemon.json`);
+    this.#refusalLoggedAt = Date.now();
+    this.#refusals = 0;
   }
 
   /** Answers requests until the sockets are closed. */
@@ -135,6 +154,7 @@ export class Server {
       this.#reply(peer, { id, error: { code, message: (error as Error).message, ...problems } });
     } finally {
       this.#requests.delete(key);
+      this.lastRequestAt = Date.now();
     }
   }
 

@@ -9,6 +9,11 @@ import { readConnectionFile } from './connection.ts';
 
 /** Longest wait for a daemon to come up, ms. */
 const DEADLINE = 20_000;
+/**
+ * A daemon that ends with 0 has found another at work on the same home, one that is starting, whose file is about to
+ * appear, or ending: after this time the next attempt is made, ms.
+ */
+const RELAUNCH = 500;
 /** A log above this size is set aside when a daemon starts, bytes. */
 const LOG_LIMIT = 4 * 2 ** 20;
 
@@ -22,10 +27,12 @@ function openLog(path: string): number {
   return openSync(path, 'a', 0o600);
 }
 
-/** Starts a daemon and resolves when it can be reached. Throws an Error with the end of its log when it ends instead. */
-export async function startDaemon(home: string): Promise<ConnectionFile> {
-  mkdirSync(home, { recursive: true, mode: 0o700 });
-  const logPath = join(home, 'daemon.log');
+/** A daemon process that has been started; `exit` is how it ended, once it has. */
+interface Launch {
+  exit: number | string | undefined;
+}
+
+function launch(home: string, logPath: string): Launch {
   const log = openLog(logPath);
   const child = spawn(process.execPath, [distFile('kernel', 'daemon.js')], {
     detached: true,
@@ -34,19 +41,35 @@ export async function startDaemon(home: string): Promise<ConnectionFile> {
     env: { ...process.env, ELECTRON_RUN_AS_NODE: '1', GPT_LAB_HOME: home },
   });
   closeSync(log);
-  let exit: number | string | undefined;
-  child.on('exit', (code, signal) => (exit = code ?? signal ?? 'unknown'));
-  child.on('error', (error) => (exit = error.message));
+  const launched: Launch = { exit: undefined };
+  child.on('exit', (code, signal) => (launched.exit = code ?? signal ?? 'unknown'));
+  child.on('error', (error) => (launched.exit = error.message));
   child.unref();
+  return launched;
+}
+
+/** Starts a daemon and resolves when it can be reached. Throws an Error with the end of its log when it ends instead. */
+export async function startDaemon(home: string): Promise<ConnectionFile> {
+  mkdirSync(home, { recursive: true, mode: 0o700 });
+  const logPath = join(home, 'daemon.log');
+  let launched = launch(home, logPath);
   const deadline = Date.now() + DEADLINE;
+  let relaunch = Infinity;
   while (Date.now() < deadline) {
     const file = readConnectionFile(home);
     if (file !== undefined) return file;
-    // Exit 0 means that another daemon was faster: its file is about to appear.
-    if (exit !== undefined && exit !== 0) break;
+    if (launched.exit === 0 && relaunch === Infinity) relaunch = Date.now() + RELAUNCH;
+    else if (launched.exit !== undefined && launched.exit !== 0) break;
+    if (Date.now() >= relaunch) {
+      launched = launch(home, logPath);
+      relaunch = Infinity;
+    }
     await setTimeout(20);
   }
   const tail = readFileSync(logPath, 'utf8').trimEnd().split('\n').slice(-8).join('\n');
-  const what = exit === undefined ? `did not answer within ${DEADLINE / 1000} s` : `ended at once (${exit})`;
+  const what =
+    launched.exit === undefined || launched.exit === 0
+      ? `did not answer within ${DEADLINE / 1000} s`
+      : `ended at once (${launched.exit})`;
   throw new Error(`The training daemon ${what}. The end of ${logPath}:\n${tail}`);
 }

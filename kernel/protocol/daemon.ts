@@ -49,8 +49,11 @@ export const methods = {
   'run.resume': { params: z.object({ run: runId }), result: z.object({ run: runId }) },
   'run.list': { params: z.object({}), result: z.array(runSummary) },
   'run.show': { params: z.object({ run: runId }), result: runSummary.extend({ config: z.unknown() }) },
-  /** Asks the ranks to end after the current step with a checkpoint; answers when they have ended. */
-  'run.stop': { params: z.object({ run: runId }), result: runSummary },
+  /**
+   * Asks the ranks to end after the current step with a checkpoint; answers when they have ended. `force` ends them at
+   * once: the steps since the newest checkpoint are lost.
+   */
+  'run.stop': { params: z.object({ run: runId, force: z.boolean().default(false) }), result: runSummary },
   /** Deletes an ended run: events, log and checkpoints. */
   'run.remove': { params: z.object({ run: runId }), result: z.object({}) },
   /** Stored events from `from` on, at most `limit`; `next` is where to go on. */

@@ -35,6 +35,8 @@ export type RankCommand = { type: 'task'; task: RankTask } | { type: 'stop' } | 
 /** Rank to daemon. */
 export const rankReport = z.discriminatedUnion('type', [
   z.object({ type: z.literal('event'), event: runEventBody }),
+  /** A stop was heard: the rank ends after its current step and a checkpoint, however long they take. */
+  z.object({ type: z.literal('stopping') }),
   /** What is being done outside steps. */
   z.object({ type: z.literal('phase'), phase: z.string() }),
   /** A piece of generated text. */

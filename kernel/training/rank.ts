@@ -48,7 +48,7 @@ async function perform(task: RankTask): Promise<void> {
     }
     case 'evaluate': {
       const warning = (_code: string, message: string): void => console.error(message);
-      const result = await evaluateText(engine, task, { phase, warning });
+      const result = await evaluateText(engine, task, { phase, warning, stopRequested: () => false });
       await report({ type: 'result', result });
       break;
     }
@@ -80,6 +80,7 @@ process.on('message', (command: RankCommand) => {
       break;
     case 'stop':
       stopRequested = true;
+      tell({ type: 'stopping' });
       break;
     case 'checkpoint':
       checkpointRequested = true;
