@@ -93,7 +93,7 @@ export async function packageExtension() {
     rmSync(stage, { recursive: true, force: true });
     mkdirSync(stage, { recursive: true });
     for (const file of ['README.md', 'CHANGELOG.md', 'LICENSE', 'package.nls.json']) take(file);
-    const shipped = ['extension.cjs', 'kernel', 'webview', 'native', 'types'];
+    const shipped = ['extension', 'kernel', 'webview', 'native', 'types'];
     for (const part of shipped) take(`dist/${part}`, (file) => !file.endsWith('.map'));
     take('extension/media');
     take('extension/l10n');
