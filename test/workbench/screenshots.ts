@@ -7,20 +7,24 @@ import { join } from 'node:path';
 import { Workbench } from './workbench.ts';
 
 const target = join(import.meta.dirname, '..', '..', 'docs', 'images');
-/** VS Code's default themes. */
-const themes = { light: 'Light 2026', dark: 'Dark 2026' } as const;
+/** Themes and the classes of windows that have them. */
+const themes = [
+  ['light', 'vs'],
+  ['dark', 'vs-dark'],
+] as const;
 /** Window sizes: a desktop's, and a narrow one with the side bar closed. */
 const sizes = { '': { width: 1400, height: 900 }, '-narrow': { width: 560, height: 900 } } as const;
 
 await mkdir(target, { recursive: true });
-const workbench = await Workbench.open({ settings: { 'workbench.colorTheme': themes.light } });
+const workbench = await Workbench.open();
 try {
   const { page } = workbench;
 
   const pictures = async (name: string): Promise<void> => {
-    for (const [theme, id] of Object.entries(themes)) {
-      await workbench.set({ 'workbench.colorTheme': id });
-      await page.locator(`.monaco-workbench.${theme === 'dark' ? 'vs-dark' : 'vs'}`).waitFor();
+    for (const [theme, body] of themes) {
+      if ((await page.locator(`.monaco-workbench.${body}`).count()) === 0)
+        await workbench.command('Preferences: Toggle between Light/Dark Themes');
+      await page.locator(`.monaco-workbench.${body}`).waitFor();
       for (const [suffix, size] of Object.entries(sizes)) {
         await page.setViewportSize(size);
         await workbench.settle();

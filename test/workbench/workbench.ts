@@ -1,5 +1,5 @@
 /** The real workbench for tests: code-server with the packaged extension, driven through the system's Chromium. */
-import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium, type Browser, type Frame, type Locator, type Page } from 'playwright-core';
@@ -175,13 +175,6 @@ export class Workbench {
       if (before?.equals(now)) return;
       before = now;
     }
-  }
-
-  /** Changes settings of the user while the window is open. */
-  async set(settings: Record<string, unknown>): Promise<void> {
-    const file = join(this.#base, 'data', 'User', 'settings.json');
-    const before = JSON.parse(await readFile(file, 'utf8')) as object;
-    await writeFile(file, JSON.stringify({ ...before, ...settings }));
   }
 
   /** Lines of our output channel and of the extension host's log that tell of an error in our extension. */
