@@ -5,9 +5,13 @@
  *
  * Shape letters: B sequences, T tokens per sequence, N = B*T tokens, C width, H heads, V vocabulary,
  * I and O inputs and outputs of a linear layer. All tensors are contiguous, row-major.
+ *
+ * Real numbers are f32. The tensors marked (bf16) may be bf16 instead, to halve their memory and traffic: they are read
+ * exactly and written rounded to nearest even. A product of which a factor is bf16 rounds the other to bf16 too; sums,
+ * statistics, softmax and losses are f32 all the same.
  */
 
-export type DataType = 'f32' | 'i32';
+export type DataType = 'f32' | 'bf16' | 'i32';
 
 /** A typed region of device memory. Views share memory with what they are a view of. */
 export interface Tensor {
@@ -57,7 +61,7 @@ export interface Engine {
   allocate(type: DataType, shape: readonly number[]): Tensor;
   /** Gives an allocation's memory back once all calls queued before have run; its views die with it. */
   release(tensor: Tensor): void;
-  /** Copies `values` now; the device sees them in queue order. */
+  /** Copies `values` (Float32Array for bf16 too) now; the device sees them in queue order. */
   write(tensor: Tensor, values: Float32Array | Int32Array): void;
   /** The values after everything queued so far. Rejects with the first error of a queued call. */
   read(tensor: Tensor): Promise<Float32Array | Int32Array>;
@@ -67,6 +71,7 @@ export interface Engine {
   dispose(): Promise<void>;
 
   fill(x: Tensor, value: number): void;
+  /** out = x; between f32 and bf16 too. */
   copy(out: Tensor, x: Tensor): void;
   /** out = a + b; `out` may be one of them. */
   add(out: Tensor, a: Tensor, b: Tensor): void;
@@ -82,9 +87,9 @@ export interface Engine {
   /** dwte[tokens[n]] += dout[n]; dwpe[n mod T] += dout[n]; in a fixed order of summation. */
   embeddingBackward(dwte: Tensor, dwpe: Tensor, dout: Tensor, tokens: Tensor, T: number): void;
 
-  /** out = (x - mean) * rstd * gamma + beta over the last axis, eps 1e-5; mean and rstd [N] are kept for backward. */
+  /** out (bf16) = (x - mean) * rstd * gamma + beta over the last axis, eps 1e-5; mean and rstd [N] are kept for backward. */
   layerNorm(out: Tensor, mean: Tensor, rstd: Tensor, x: Tensor, gamma: Tensor, beta: Tensor): void;
-  /** sum = residual + x, then out = layerNorm(sum). `sum` may be `residual`. */
+  /** sum = residual + x, then out (bf16) = layerNorm(sum). `sum` may be `residual`. */
   addLayerNorm(
     sum: Tensor,
     out: Tensor,
@@ -107,9 +112,9 @@ export interface Engine {
     gamma: Tensor,
   ): void;
 
-  /** out [N,O] = x [N,I] · w [I,O] + bias [O] (or none). */
+  /** out [N,O] (bf16) = x [N,I] (bf16) · w [I,O] (bf16) + bias [O] (or none). */
   linear(out: Tensor, x: Tensor, w: Tensor, bias: Tensor | null): void;
-  /** pre = x·w + bias; out = activation(pre). `pre` is kept for backward; `pre` may be null when only `out` is wanted. */
+  /** pre = x·w + bias; out = activation(pre); all but bias (bf16). `pre` is kept for backward, null when only `out` is wanted. */
   linearActivation(
     out: Tensor,
     pre: Tensor | null,
@@ -118,9 +123,9 @@ export interface Engine {
     bias: Tensor | null,
     activation: Activation,
   ): void;
-  /** dx [N,I] = dout [N,O] · wᵀ (overwrites). */
+  /** dx [N,I] (bf16) = dout [N,O] (bf16) · wᵀ (bf16), overwritten. */
   linearInputGradient(dx: Tensor, dout: Tensor, w: Tensor): void;
-  /** dpre = (dout · wᵀ) * activation'(pre): the input gradient of the layer after an activation, through that activation. */
+  /** dpre = (dout · wᵀ) * activation'(pre): the input gradient of the layer after an activation, through that activation; all (bf16). */
   linearActivationInputGradient(
     dpre: Tensor,
     dout: Tensor,
@@ -128,11 +133,11 @@ export interface Engine {
     pre: Tensor,
     activation: Activation,
   ): void;
-  /** dw += xᵀ · dout; dbias += column sums of dout (or none). */
+  /** dw += xᵀ (bf16) · dout (bf16); dbias += column sums of dout (or none). */
   linearWeightGradient(dw: Tensor, dbias: Tensor | null, x: Tensor, dout: Tensor): void;
 
   /**
-   * Causal multi-head attention, scores / sqrt(C/H). qkv [B*T, 3C] = [Q|K|V], each [H, C/H]; out [B*T, C];
+   * Causal multi-head attention, scores / sqrt(C/H). qkv [B*T, 3C] (bf16) = [Q|K|V], each [H, C/H]; out [B*T, C] (bf16);
    * logSumExp [B, H, T] is kept for backward. Dropout (on the probabilities) when a key is given:
    * its element index is ((b*H + h)*T + query)*T + key.
    */
@@ -145,6 +150,7 @@ export interface Engine {
     H: number,
     dropout?: DropoutKey,
   ): void;
+  /** dqkv, overwritten, from dout and what forward read and wrote; all but logSumExp (bf16). */
   attentionBackward(
     dqkv: Tensor,
     dout: Tensor,
@@ -172,7 +178,7 @@ export interface Engine {
   ): void;
 
   /**
-   * Output head with cross-entropy, logits = x [N,C] · wheadᵀ [C,V]: losses[n] = -log softmax(logits[n])[targets[n]]
+   * Output head with cross-entropy, logits = x [N,C] (bf16) · wheadᵀ [C,V] (bf16): losses[n] = -log softmax(logits[n])[targets[n]]
    * in nats. A target of -1 is ignored (loss 0, no gradient).
    */
   crossEntropy(losses: Tensor, x: Tensor, whead: Tensor, targets: Tensor): void;
@@ -186,7 +192,7 @@ export interface Engine {
     targets: Tensor,
     lossScale: number,
   ): void;
-  /** out [N,V] = x [N,C] · wheadᵀ: for sampling. */
+  /** out [N,V] = x [N,C] (bf16) · wheadᵀ (bf16): for sampling. */
   logits(out: Tensor, x: Tensor, whead: Tensor): void;
 
   /** out[0] += sum of squares of x, accumulated in f64 in a fixed order. */

@@ -1,6 +1,6 @@
 /** Every operation of the engine interface as a function from shapes to a case, and the table of shapes. */
-import type { Activation, DropoutKey } from '../../kernel/engine/engine.ts';
-import { ids, normal, operationCase, positive, stale, sumTolerance } from './operation-case.ts';
+import type { Activation, DropoutKey, Engine } from '../../kernel/engine/engine.ts';
+import { ids, narrowed, normal, operationCase, positive, stale, sumTolerance } from './operation-case.ts';
 import type { OperationCase } from './operation-case.ts';
 
 /** Elementwise arithmetic: a rounding or two. */
@@ -326,8 +326,46 @@ export function heads(N: number, C: number, V: number): OperationCase[] {
   ];
 }
 
+/**
+ * The operations that take bf16, with everything in bf16 that may be. Factors are exactly bf16 already, so a product
+ * errs by its sum in f32; what is written is rounded once, by at most 2^-9 of itself. Probabilities and gradients of
+ * scores and logits are rounded before they are multiplied: those errors average out over the terms.
+ */
+function inBf16(one: OperationCase): OperationCase[] {
+  const [first = 'fill'] = one.operations;
+  const narrow = narrowable.get(first);
+  if (narrow === undefined) return [];
+  const contents = Object.fromEntries(
+    Object.entries(one.contents).map(([name, content]) => [
+      name,
+      narrow.includes(name) ? narrowed(content) : content,
+    ]),
+  );
+  const roundedFactors =
+    one.operations.length > 1 || first === 'crossEntropyBackward' || first === 'attention';
+  const roundedResult = one.written.some((name) => contents[name]?.type === 'bf16');
+  const tolerance = Math.max(one.tolerance, roundedFactors ? 8e-3 : roundedResult ? 2 ** -8 : 0);
+  return [{ ...one, title: `${one.title} in bf16`, contents, tolerance }];
+}
+
+/** The tensors of each operation that may be bf16. */
+const narrowable = new Map<keyof Engine, readonly string[]>([
+  ['copy', ['out']],
+  ['layerNorm', ['out']],
+  ['addLayerNorm', ['out']],
+  ['linear', ['x', 'w', 'out']],
+  ['linearActivation', ['x', 'w', 'out', 'pre']],
+  ['linearInputGradient', ['dx', 'dout', 'w']],
+  ['linearActivationInputGradient', ['dpre', 'dout', 'w', 'pre']],
+  ['linearWeightGradient', ['x', 'dout']],
+  ['attention', ['qkv', 'out', 'dout', 'dqkv']],
+  ['crossEntropy', ['x', 'whead']],
+  ['crossEntropyBackward', ['x', 'whead', 'dx']],
+  ['logits', ['x', 'whead']],
+]);
+
 /** The table: 1, primes, sizes beside the tiles' (16 lanes, 64 queries, tiles of 128 to 384), long and wide ones. */
-export const cases: readonly OperationCase[] = [
+const table: readonly OperationCase[] = [
   ...[1, 7, 16, 33, 4099, 50_021].flatMap(passes),
   clipping(0.25, 1),
   clipping(16, 1),
@@ -364,3 +402,5 @@ export const cases: readonly OperationCase[] = [
   ...heads(37, 17, 101),
   ...heads(259, 24, 523),
 ];
+
+export const cases: readonly OperationCase[] = table.flatMap((one) => [one, ...inBf16(one)]);

@@ -72,6 +72,19 @@ export function positive(shape: readonly number[]): Content {
   return { type: 'f32', shape, values: values.map(Math.abs) };
 }
 
+/** The same numbers in bf16, and how a tensor of the reference engine is rounded to it. */
+export function narrowed(content: Content): Content {
+  return { ...content, type: 'bf16', values: Float32Array.from(content.values, roundToBf16) };
+}
+
+/** The bf16 number nearest to x, ties to even. */
+function roundToBf16(x: number): number {
+  const number = Float32Array.of(x);
+  const bits = new Uint32Array(number.buffer);
+  for (const one of bits) bits[0] = (one + 0x7fff + ((one >>> 16) & 1)) & 0xffff0000;
+  return Number.isFinite(x) ? (number.at(0) ?? NaN) : x;
+}
+
 /** What a tensor holds that must be overwritten, or added to: not zero, so that the difference shows. */
 export function stale(shape: readonly number[]): Content {
   return normal(shape, 0.5);

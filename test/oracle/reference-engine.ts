@@ -1,6 +1,7 @@
 /**
  * The engine that others are measured against: every operation as its formula reads, in float64, in plain loops,
- * with no cleverness. `read` rounds to f32 as the interface says; `values` gives the float64 numbers.
+ * with no cleverness. `read` rounds to f32 as the interface says; `values` gives the float64 numbers. bf16 tensors are
+ * float64 too: what an engine rounds to bf16 is held against the exact number.
  */
 import type {
   Activation,
@@ -55,7 +56,7 @@ export class ReferenceEngine implements Engine {
 
   allocate(type: DataType, shape: readonly number[]): ReferenceTensor {
     const length = lengthOf(shape);
-    const data = type === 'f32' ? new Float64Array(length) : new Int32Array(length);
+    const data = type === 'i32' ? new Int32Array(length) : new Float64Array(length);
     return new ReferenceTensor(type, shape, data, { released: false });
   }
 

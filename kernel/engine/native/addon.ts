@@ -30,7 +30,7 @@ export interface AddonAdamWSettings {
 /** The queue of one engine; small letters are sizes (see engine.ts). Nothing but lengths is checked here. */
 export interface AddonEngine {
   readonly threads: number;
-  allocate(length: number): Region;
+  allocate(type: string, length: number): Region;
   release(region: Region): void;
   write(region: Region, values: Uint8Array): void;
   read(region: Region, target: Uint8Array): Promise<void>;
@@ -165,7 +165,7 @@ export interface AddonEngine {
 export interface Addon {
   readonly NativeEngine: new (threads: number) => AddonEngine;
   availableThreads(): number;
-  instructions(): 'avx512' | 'avx2' | 'portable';
+  instructions(): 'avx512bf16' | 'avx512' | 'avx2' | 'portable';
   /** What `GPT_LAB_INSTRUCTIONS` may force on this machine, best first. */
   instructionSets(): string[];
 }

@@ -21,6 +21,7 @@ import {
   attentionShapes,
   headShapes,
 } from './shapes.ts';
+import { fromBf16, toBf16 } from './bf16.ts';
 import { Check, NativeTensor, checkShape, elements, text } from './tensor.ts';
 
 /**
@@ -51,7 +52,7 @@ export class NativeEngine implements Engine {
   allocate(type: DataType, shape: readonly number[]): NativeTensor {
     this.#check('allocate');
     checkShape('allocate', shape);
-    const region = this.#addon.allocate(elements(shape));
+    const region = this.#addon.allocate(type, elements(shape));
     return new NativeTensor(type, shape, region, { owner: this, released: false }, 0);
   }
 
@@ -65,21 +66,23 @@ export class NativeEngine implements Engine {
     const check = this.#check('write');
     const target = check.tensor('tensor', tensor);
     const type = values instanceof Float32Array ? 'f32' : 'i32';
-    if (target.type !== type)
+    if (type !== (target.type === 'bf16' ? 'f32' : target.type))
       throw new TypeError(`write: values are of type ${type}, but tensor is of type ${target.type}`);
     if (target.length !== values.length)
       throw new RangeError(
         `write: ${values.length} values do not fit a tensor of shape ${text(target.shape)} (${target.length} elements)`,
       );
-    this.#addon.write(target.region, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+    const bits = target.type === 'bf16' ? toBf16(values as Float32Array) : values;
+    this.#addon.write(target.region, new Uint8Array(bits.buffer, bits.byteOffset, bits.byteLength));
   }
 
   async read(tensor: Tensor): Promise<Float32Array | Int32Array> {
     const source = this.#check('read').tensor('tensor', tensor);
-    const values = source.type === 'f32' ? new Float32Array(source.length) : new Int32Array(source.length);
+    const array = { f32: Float32Array, bf16: Uint16Array, i32: Int32Array }[source.type];
+    const values = new array(source.length);
     // The addon keeps this array alive and fills it from its own thread, as file reads fill a buffer.
     await this.#addon.read(source.region, new Uint8Array(values.buffer));
-    return values;
+    return values instanceof Uint16Array ? fromBf16(values) : values;
   }
 
   async finish(): Promise<void> {
@@ -95,6 +98,7 @@ export class NativeEngine implements Engine {
   fill(x: Tensor, value: number): void {
     const target = this.#check('fill').tensor('x', x);
     if (target.type === 'f32') this.#addon.fill(target.region, value);
+    else if (target.type === 'bf16') this.write(target, new Float32Array(target.length).fill(value));
     else this.write(target, new Int32Array(target.length).fill(value));
   }
 
@@ -106,7 +110,7 @@ export class NativeEngine implements Engine {
       out,
       source.length,
       `the shape of x ${text(source.shape)}`,
-      source.type,
+      source.type === 'i32' ? 'i32' : 'real',
     );
     check.distinct({ out: target }, { x: source });
     this.#addon.copy(target.region, source.region);
@@ -195,7 +199,7 @@ export class NativeEngine implements Engine {
     const check = this.#check('layerNorm');
     const s = normShapes(check, gamma, mean);
     const tensors = {
-      out: check.sized('out', out, s.size, s.matrix),
+      out: check.sized('out', out, s.size, s.matrix, 'real'),
       mean: check.sized('mean', mean, s.N, s.rows),
       rstd: check.sized('rstd', rstd, s.N, s.rows),
     };
@@ -229,7 +233,7 @@ export class NativeEngine implements Engine {
     const s = normShapes(check, gamma, mean);
     const outputs = {
       sum: check.sized('sum', sum, s.size, s.matrix),
-      out: check.sized('out', out, s.size, s.matrix),
+      out: check.sized('out', out, s.size, s.matrix, 'real'),
       mean: check.sized('mean', mean, s.N, s.rows),
       rstd: check.sized('rstd', rstd, s.N, s.rows),
     };
@@ -292,7 +296,7 @@ export class NativeEngine implements Engine {
   linear(out: Tensor, x: Tensor, w: Tensor, bias: Tensor | null): void {
     const check = this.#check('linear');
     const s = linearShapes(check, w, 'x', x, 'inputs');
-    const target = check.sized('out', out, s.N * s.O, `[N, O] = [${s.N}, ${s.O}]`);
+    const target = check.sized('out', out, s.N * s.O, `[N, O] = [${s.N}, ${s.O}]`, 'real');
     const offsets = bias && check.sized('bias', bias, s.O, `[O] = [${s.O}]`);
     check.distinct({ out: target }, { x: s.tensor, w: s.weights, bias: offsets });
     this.#addon.linear(
@@ -317,8 +321,8 @@ export class NativeEngine implements Engine {
     const check = this.#check('linearActivation');
     const s = linearShapes(check, w, 'x', x, 'inputs');
     const meaning = `[N, O] = [${s.N}, ${s.O}]`;
-    const target = check.sized('out', out, s.N * s.O, meaning);
-    const kept = pre && check.sized('pre', pre, s.N * s.O, meaning);
+    const target = check.sized('out', out, s.N * s.O, meaning, 'real');
+    const kept = pre && check.sized('pre', pre, s.N * s.O, meaning, 'real');
     const offsets = bias && check.sized('bias', bias, s.O, `[O] = [${s.O}]`);
     check.distinct({ out: target, pre: kept }, { x: s.tensor, w: s.weights, bias: offsets });
     this.#addon.linearActivation(
@@ -337,7 +341,7 @@ export class NativeEngine implements Engine {
   linearInputGradient(dx: Tensor, dout: Tensor, w: Tensor): void {
     const check = this.#check('linearInputGradient');
     const s = linearShapes(check, w, 'dout', dout, 'outputs');
-    const target = check.sized('dx', dx, s.N * s.I, `[N, I] = [${s.N}, ${s.I}]`);
+    const target = check.sized('dx', dx, s.N * s.I, `[N, I] = [${s.N}, ${s.I}]`, 'real');
     check.distinct({ dx: target }, { dout: s.tensor, w: s.weights });
     this.#addon.linearInputGradient(
       target.region,
@@ -361,8 +365,8 @@ export class NativeEngine implements Engine {
     const check = this.#check('linearActivationInputGradient');
     const s = linearShapes(check, w, 'dout', dout, 'outputs');
     const meaning = `[N, I] = [${s.N}, ${s.I}]`;
-    const target = check.sized('dpre', dpre, s.N * s.I, meaning);
-    const kept = check.sized('pre', pre, s.N * s.I, meaning);
+    const target = check.sized('dpre', dpre, s.N * s.I, meaning, 'real');
+    const kept = check.sized('pre', pre, s.N * s.I, meaning, 'real');
     check.distinct({ dpre: target }, { dout: s.tensor, w: s.weights, pre: kept });
     this.#addon.linearInputGradient(
       target.region,
@@ -379,7 +383,7 @@ export class NativeEngine implements Engine {
   linearWeightGradient(dw: Tensor, dbias: Tensor | null, x: Tensor, dout: Tensor): void {
     const check = this.#check('linearWeightGradient');
     const s = linearShapes(check, dw, 'x', x, 'inputs', 'dw');
-    const gradient = check.sized('dout', dout, s.N * s.O, `[N, O] = [${s.N}, ${s.O}]`);
+    const gradient = check.sized('dout', dout, s.N * s.O, `[N, O] = [${s.N}, ${s.O}]`, 'real');
     const sums = dbias && check.sized('dbias', dbias, s.O, `[O] = [${s.O}]`);
     check.distinct({ dw: s.weights, dbias: sums }, { x: s.tensor, dout: gradient });
     this.#addon.linearWeightGradient(
@@ -404,7 +408,7 @@ export class NativeEngine implements Engine {
   ): void {
     const check = this.#check('attention');
     const s = attentionShapes(check, qkv, B, T, H);
-    const target = check.sized('out', out, s.tokens * s.C, s.meaning);
+    const target = check.sized('out', out, s.tokens * s.C, s.meaning, 'real');
     const sums = check.sized('logSumExp', logSumExp, B * H * T, `[B, H, T] = [${B}, ${H}, ${T}]`);
     check.distinct({ out: target, logSumExp: sums }, { qkv: s.qkv });
     const mask = key && dropout(check, key);
@@ -424,10 +428,10 @@ export class NativeEngine implements Engine {
   ): void {
     const check = this.#check('attentionBackward');
     const s = attentionShapes(check, qkv, B, T, H);
-    const target = check.sized('dqkv', dqkv, s.tokens * 3 * s.C, `the shape of qkv ${text(s.qkv.shape)}`);
+    const target = check.sized('dqkv', dqkv, s.qkv.length, `the shape of qkv ${text(s.qkv.shape)}`, 'real');
     const inputs = {
-      dout: check.sized('dout', dout, s.tokens * s.C, s.meaning),
-      out: check.sized('out', out, s.tokens * s.C, s.meaning),
+      dout: check.sized('dout', dout, s.tokens * s.C, s.meaning, 'real'),
+      out: check.sized('out', out, s.tokens * s.C, s.meaning, 'real'),
       logSumExp: check.sized('logSumExp', logSumExp, B * H * T, `[B, H, T] = [${B}, ${H}, ${T}]`),
       qkv: s.qkv,
     };
@@ -458,6 +462,7 @@ export class NativeEngine implements Engine {
   ): void {
     const check = this.#check('cachedAttention');
     const s = attentionShapes(check, qkv, B, count, H);
+    check.tensor('qkv', qkv, 'f32');
     const target = check.sized('out', out, s.tokens * s.C, s.meaning);
     const cache = check.tensor('keys', keys, 'f32');
     const maximum = cache.shape[2] ?? 0;
@@ -508,7 +513,7 @@ export class NativeEngine implements Engine {
   ): void {
     const check = this.#check('crossEntropyBackward');
     const s = headShapes(check, losses, x, whead, targets);
-    const input = check.sized('dx', dx, s.x.length, `the shape of x ${text(s.x.shape)}`);
+    const input = check.sized('dx', dx, s.x.length, `the shape of x ${text(s.x.shape)}`, 'real');
     const head = check.sized('dwhead', dwhead, s.whead.length, `the shape of whead ${text(s.whead.shape)}`);
     check.finite('lossScale', lossScale);
     check.distinct(
@@ -529,8 +534,8 @@ export class NativeEngine implements Engine {
 
   logits(out: Tensor, x: Tensor, whead: Tensor): void {
     const check = this.#check('logits');
-    const head = check.matrix('whead', whead);
-    const input = check.matrix('x', x);
+    const head = check.matrix('whead', whead, 'real');
+    const input = check.matrix('x', x, 'real');
     sameWidth(check, 'x', input, 'whead', head.columns);
     const meaning = `[N, V] = [${input.rows}, ${head.rows}]`;
     const target = check.sized('out', out, input.rows * head.rows, meaning);

@@ -78,14 +78,14 @@ export function linearShapes(
   side: 'inputs' | 'outputs',
   weightsName = 'w',
 ) {
-  const weights = check.tensor(weightsName, w, 'f32');
+  const weights = check.tensor(weightsName, w, weightsName === 'w' ? 'real' : 'f32');
   const [I, O] = weights.shape;
   if (weights.shape.length !== 2 || !I || !O)
     throw new RangeError(
       `${check.operation}: ${weightsName} has shape ${text(weights.shape)}, expected [inputs, outputs], neither 0`,
     );
   const width = side === 'inputs' ? I : O;
-  const tensor = check.tensor(name, x, 'f32');
+  const tensor = check.tensor(name, x, 'real');
   if (tensor.length % width !== 0 || tensor.shape.at(-1) !== width)
     throw new RangeError(
       `${check.operation}: ${name} has shape ${text(tensor.shape)}, expected rows of ${width}, the ${side} of ${weightsName}`,
@@ -99,7 +99,7 @@ export function attentionShapes(check: Check, qkv: Tensor, B: number, T: number,
   check.integer('B', B, 1, maximumSize);
   check.integer('T', T, 1, maximumSize);
   check.integer('H', H, 1, maximumSize);
-  const tensor = check.tensor('qkv', qkv, 'f32');
+  const tensor = check.tensor('qkv', qkv, 'real');
   const C = tensor.length / (B * T * 3);
   if (!Number.isInteger(C) || C === 0 || C % H !== 0)
     throw new RangeError(
@@ -112,7 +112,7 @@ export function attentionShapes(check: Check, qkv: Tensor, B: number, T: number,
 export function headShapes(check: Check, losses: Tensor, x: Tensor, whead: Tensor, targets: Tensor) {
   const ids = check.tensor('targets', targets, 'i32');
   const N = ids.length;
-  const head = check.matrix('whead', whead);
+  const head = check.matrix('whead', whead, 'real');
   const C = head.columns;
   size(check, 'V', head.rows);
   return {
@@ -120,6 +120,6 @@ export function headShapes(check: Check, losses: Tensor, x: Tensor, whead: Tenso
     targets: ids,
     whead: head.tensor,
     losses: check.sized('losses', losses, N, `[N] = [${N}]`),
-    x: check.sized('x', x, N * C, `[N, C] = [${N}, ${C}]`),
+    x: check.sized('x', x, N * C, `[N, C] = [${N}, ${C}]`, 'real'),
   };
 }

@@ -75,19 +75,28 @@ export class Check {
     this.owner = owner;
   }
 
-  /** A live tensor of this engine, of one type. */
-  tensor(name: string, tensor: Tensor, type?: DataType): NativeTensor {
+  /** A live tensor of this engine, of one type or of any real numbers. */
+  tensor(name: string, tensor: Tensor, type?: DataType | 'real'): NativeTensor {
     if (!(tensor instanceof NativeTensor) || tensor.allocation.owner !== this.owner)
       throw new TypeError(`${this.operation}: ${name} is not a tensor of this engine`);
     if (tensor.allocation.released)
       throw new TypeError(`${this.operation}: ${name} has been released and can no longer be used`);
-    if (type && tensor.type !== type)
-      throw new TypeError(`${this.operation}: ${name} must be of type ${type}, not ${tensor.type}`);
+    const allowed = type === 'real' ? ['f32', 'bf16'] : [type ?? tensor.type];
+    if (!allowed.includes(tensor.type))
+      throw new TypeError(
+        `${this.operation}: ${name} must be of type ${allowed.join(' or ')}, not ${tensor.type}`,
+      );
     return tensor;
   }
 
   /** The same with `length` elements; `meaning` says what they are, e.g. "[N, C] = [6, 8]". Gives the memory. */
-  sized(name: string, tensor: Tensor, length: number, meaning: string, type: DataType = 'f32'): NativeTensor {
+  sized(
+    name: string,
+    tensor: Tensor,
+    length: number,
+    meaning: string,
+    type: DataType | 'real' = 'f32',
+  ): NativeTensor {
     const checked = this.tensor(name, tensor, type);
     if (checked.length !== length)
       throw new RangeError(
@@ -97,8 +106,12 @@ export class Check {
   }
 
   /** A matrix: its rows (all dimensions but the last) and columns. */
-  matrix(name: string, tensor: Tensor): { tensor: NativeTensor; rows: number; columns: number } {
-    const checked = this.tensor(name, tensor, 'f32');
+  matrix(
+    name: string,
+    tensor: Tensor,
+    type: DataType | 'real' = 'f32',
+  ): { tensor: NativeTensor; rows: number; columns: number } {
+    const checked = this.tensor(name, tensor, type);
     const columns = checked.shape.at(-1);
     if (columns === undefined || columns === 0)
       throw new RangeError(

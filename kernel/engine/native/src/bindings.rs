@@ -4,12 +4,13 @@
 #![cfg_attr(test, allow(dead_code))] // Exported to JavaScript only.
 
 use crate::engine::{Engine, State};
-use crate::memory::{Memory, Region as Slot};
+use crate::memory::{DataType, Memory, Region as Slot};
 use crate::ops::adamw::AdamW;
 use crate::ops::attention::Shape;
 use crate::ops::cross_entropy::Gradients;
 use crate::ops::dropout::Dropout;
 use crate::ops::gelu::Activation;
+use crate::ops::linear::Sizes;
 use crate::ops::philox::Key;
 use crate::ops::{
     adamw, attention, cross_entropy, dropout, elementwise, embedding, layer_norm, linear, norm, random,
@@ -31,7 +32,7 @@ impl Region {
         let region = usize::try_from(offset)
             .ok()
             .zip(usize::try_from(length).ok())
-            .and_then(|(offset, length)| Slot::new(self.0.memory().clone(), offset, length));
+            .and_then(|(offset, length)| Slot::new(self.0.memory().clone(), self.0.kind(), offset, length));
         region
             .map(Region)
             .ok_or_else(|| Error::new(Status::InvalidArg, "The view lies outside the allocation"))
@@ -131,10 +132,16 @@ impl NativeEngine {
         }
     }
 
-    /// Zeroed memory for `length` elements.
+    /// Zeroed memory for `length` elements of type "f32", "bf16" or "i32".
     #[napi]
-    pub fn allocate(&mut self, length: i64) -> Result<Region> {
-        let memory = usize::try_from(length).ok().and_then(Memory::new).map(Arc::new);
+    pub fn allocate(&mut self, kind: String, length: i64) -> Result<Region> {
+        let kind = match kind.as_str() {
+            "bf16" => DataType::Bf16,
+            "i32" => DataType::I32,
+            _ => DataType::F32,
+        };
+        let bytes = usize::try_from(length).ok().and_then(|length| length.checked_mul(kind.size()));
+        let memory = bytes.and_then(Memory::new).map(Arc::new);
         let memory = memory.ok_or_else(|| {
             Error::from_reason(format!("Out of memory: a tensor of {length} elements could not be allocated"))
         })?;
@@ -143,7 +150,7 @@ impl NativeEngine {
         }
         self.allocations.push(Arc::downgrade(&memory));
         let length = length as usize;
-        Slot::new(memory, 0, length).map(Region).ok_or_else(|| Error::from_reason("Unreachable length"))
+        Slot::new(memory, kind, 0, length).map(Region).ok_or_else(|| Error::from_reason("Unreachable length"))
     }
 
     /// Frees the allocation after the calls queued so far.
@@ -248,8 +255,14 @@ macro_rules! operations {
 operations! {
     /// out = value
     fn fill(out; value: f64) => elementwise::fill(out.floats_mut(), value as f32);
-    /// out = x, floats or integers
-    fn copy(out, x) => elementwise::copy(out.bytes_mut(), x.bytes_mut());
+    /// out = x, between types of real numbers too
+    fn copy(out, x) => {
+        if out.kind() == x.kind() {
+            elementwise::copy(out.bytes_mut(), x.bytes_mut());
+        } else {
+            elementwise::convert(out.target(), x.values());
+        }
+    };
     /// out = a + b
     fn add(out, a, b) => {
         assert!(out.len() == a.len() && out.len() == b.len());
@@ -272,14 +285,14 @@ operations! {
     /// Layer norm of rows as long as gamma
     fn layer_norm(out, mean, rstd, x, gamma, beta) => {
         layer_norm::layer_norm(
-            out.floats_mut(), mean.floats_mut(), rstd.floats_mut(), x.floats(), gamma.floats(), beta.floats(),
+            out.target(), mean.floats_mut(), rstd.floats_mut(), x.floats(), gamma.floats(), beta.floats(),
         );
     };
     /// sum = residual + x, out = layer norm of sum
     fn add_layer_norm(sum, out, mean, rstd, residual, x, gamma, beta) => {
         assert!(sum.len() == out.len() && residual.len() == out.len());
         layer_norm::add_layer_norm(
-            sum.floats_mut().as_mut_ptr(), out.floats_mut(), mean.floats_mut(), rstd.floats_mut(),
+            sum.floats_mut().as_mut_ptr(), out.target(), mean.floats_mut(), rstd.floats_mut(),
             residual.floats().as_ptr(), x.floats(), gamma.floats(), beta.floats(),
         );
     };
@@ -289,10 +302,6 @@ operations! {
             dx.floats_mut(), dgamma.floats_mut(), dbeta.floats_mut(), dout.floats(), x.floats(), mean.floats(),
             rstd.floats(), gamma.floats(),
         );
-    };
-    /// out [n,v] = x [n,c] · wheadᵀ
-    fn logits(out, x, whead; n: u32, c: u32) => {
-        cross_entropy::logits(out.floats_mut(), x.floats(), whead.floats(), n as usize, c as usize);
     };
     /// Attention of new tokens against a cache of `maximum` tokens a sequence
     fn cached_attention(out, qkv, keys, values; b: u32, count: u32, h: u32, c: u32, position: u32, maximum: u32) => {
@@ -378,17 +387,9 @@ impl NativeEngine {
         o: u32,
     ) -> Result<()> {
         let (out, x, w, bias) = (out.0.clone(), x.0.clone(), w.0.clone(), slot(bias));
-        self.queue(move |_| unsafe {
-            let bias = bias.as_ref().map(|bias| bias.floats());
-            linear::linear(
-                out.floats_mut(),
-                x.floats(),
-                w.floats(),
-                bias,
-                n as usize,
-                i as usize,
-                o as usize,
-            );
+        self.queue(move |state| unsafe {
+            let (bias, packed) = (bias.as_ref().map(|bias| bias.floats()), &mut state.scratch.packed);
+            linear::linear(out.target(), x.values(), w.values(), bias, sizes(n, i, o), packed);
             Ok(())
         })
     }
@@ -408,17 +409,16 @@ impl NativeEngine {
         o: u32,
     ) -> Result<()> {
         let (out, pre, x, w, bias) = (out.0.clone(), slot(pre), x.0.clone(), w.0.clone(), slot(bias));
-        self.queue(move |_| unsafe {
+        self.queue(move |state| unsafe {
             linear::linear_activation(
-                out.floats_mut(),
-                pre.as_ref().map(|pre| pre.floats_mut()),
-                x.floats(),
-                w.floats(),
+                out.target(),
+                pre.as_ref().map(|pre| pre.target()),
+                x.values(),
+                w.values(),
                 bias.as_ref().map(|bias| bias.floats()),
                 activation(erf),
-                n as usize,
-                i as usize,
-                o as usize,
+                sizes(n, i, o),
+                &mut state.scratch.packed,
             );
             Ok(())
         })
@@ -439,16 +439,9 @@ impl NativeEngine {
     ) -> Result<()> {
         let (dx, dout, w, pre) = (dx.0.clone(), dout.0.clone(), w.0.clone(), slot(pre));
         self.queue(move |state| unsafe {
-            linear::linear_input_gradient(
-                dx.floats_mut(),
-                dout.floats(),
-                w.floats(),
-                pre.as_ref().map(|pre| (pre.floats(), activation(erf))),
-                &mut state.scratch,
-                n as usize,
-                i as usize,
-                o as usize,
-            );
+            let (dx, dout, w) = (dx.target(), dout.values(), w.values());
+            let pre = pre.as_ref().map(|pre| (pre.values(), activation(erf)));
+            linear::linear_input_gradient(dx, dout, w, pre, sizes(n, i, o), &mut state.scratch.packed);
             Ok(())
         })
     }
@@ -466,10 +459,21 @@ impl NativeEngine {
         o: u32,
     ) -> Result<()> {
         let (dw, dbias, x, dout) = (dw.0.clone(), slot(dbias), x.0.clone(), dout.0.clone());
-        self.queue(move |_| unsafe {
+        self.queue(move |state| unsafe {
             let dbias = dbias.as_ref().map(|dbias| dbias.floats_mut());
-            let (n, i, o) = (n as usize, i as usize, o as usize);
-            linear::linear_weight_gradient(dw.floats_mut(), dbias, x.floats(), dout.floats(), n, i, o);
+            let (x, dout, packed) = (x.values(), dout.values(), &mut state.scratch.packed);
+            linear::linear_weight_gradient(dw.floats_mut(), dbias, x, dout, sizes(n, i, o), packed);
+            Ok(())
+        })
+    }
+
+    /// out [n,v] = x [n,c] · wheadᵀ
+    #[napi]
+    pub fn logits(&self, out: &Region, x: &Region, whead: &Region, n: u32, c: u32) -> Result<()> {
+        let (out, x, whead) = (out.0.clone(), x.0.clone(), whead.0.clone());
+        self.queue(move |state| unsafe {
+            let (n, c) = (n as usize, c as usize);
+            cross_entropy::logits(out.floats_mut(), x.values(), whead.values(), n, c, &mut state.scratch);
             Ok(())
         })
     }
@@ -491,7 +495,7 @@ impl NativeEngine {
         let shape = Shape { b: b as usize, t: t as usize, h: h as usize, c: c as usize };
         self.queue(move |_| unsafe {
             let dropout = dropout.map(|key| key.dropout());
-            attention::attention(out.floats_mut(), log_sum_exp.floats_mut(), qkv.floats(), shape, dropout);
+            attention::attention(out.target(), log_sum_exp.floats_mut(), qkv.values(), shape, dropout);
             Ok(())
         })
     }
@@ -516,11 +520,11 @@ impl NativeEngine {
         let shape = Shape { b: b as usize, t: t as usize, h: h as usize, c: c as usize };
         self.queue(move |_| unsafe {
             attention::attention_backward(
-                dqkv.floats_mut(),
-                dout.floats(),
-                out.floats(),
+                dqkv.target(),
+                dout.values(),
+                out.values(),
                 log_sum_exp.floats(),
-                qkv.floats(),
+                qkv.values(),
                 shape,
                 dropout.map(|key| key.dropout()),
             );
@@ -545,14 +549,14 @@ impl NativeEngine {
         let gradients = slot(dx).zip(slot(dwhead));
         self.queue(move |state| unsafe {
             let gradients = gradients.as_ref().map(|(dx, dwhead)| Gradients {
-                dx: dx.floats_mut(),
+                dx: dx.target(),
                 dwhead: dwhead.floats_mut(),
                 scale: scale as f32,
             });
             cross_entropy::cross_entropy(
                 losses.floats_mut(),
-                x.floats(),
-                whead.floats(),
+                x.values(),
+                whead.values(),
                 targets.integers(),
                 gradients,
                 &mut state.scratch,
@@ -589,6 +593,10 @@ impl NativeEngine {
             Ok(())
         })
     }
+}
+
+fn sizes(n: u32, i: u32, o: u32) -> Sizes {
+    Sizes { n: n as usize, i: i as usize, o: o as usize }
 }
 
 fn activation(erf: bool) -> Activation {

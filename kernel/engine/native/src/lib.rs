@@ -1,7 +1,7 @@
 //! GPT Lab's native tensor engine: the operations of kernel/engine/engine.ts on CPUs, as a Node-API addon.
 //!
 //! `bindings` is what JavaScript sees; `engine` owns the thread that runs queued calls; `ops` has one file per
-//! operation on plain slices; `product`, `simd`, `parallel` and `memory` are what they are made of.
+//! operation on plain slices; `product`, `values`, `simd`, `parallel` and `memory` are what they are made of.
 
 mod bindings;
 mod engine;
@@ -13,3 +13,4 @@ mod simd;
 #[cfg(test)]
 mod testing;
 mod transpose;
+mod values;

@@ -1,11 +1,11 @@
 //! Tensor memory: 64-byte aligned, zeroed, shared by all views of an allocation, freed in queue order.
 
+use crate::values::{Target, Values};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-/// Bytes in one element; both data types (f32, i32) have four.
-pub const ELEMENT: usize = 4;
 const ALIGNMENT: usize = 64;
 #[cfg(target_os = "linux")]
 const HUGE_PAGE: usize = 2 << 20;
@@ -14,8 +14,7 @@ const HUGE_PAGE: usize = 2 << 20;
 pub struct Memory {
     /// The first element; null once freed.
     data: AtomicPtr<u8>,
-    /// Elements.
-    length: usize,
+    bytes: usize,
     /// What to give back.
     block: Block,
 }
@@ -33,13 +32,11 @@ unsafe impl Send for Memory {}
 unsafe impl Sync for Memory {}
 
 impl Memory {
-    /// Zeroed memory for `length` elements, or None when the system has no more. The system finds the pages when they
-    /// are first touched.
-    pub fn new(length: usize) -> Option<Self> {
-        let bytes = length.checked_mul(ELEMENT)?;
+    /// Zeroed memory, or None when the system has no more. The system finds the pages when they are first touched.
+    pub fn new(bytes: usize) -> Option<Self> {
         #[cfg(target_os = "linux")]
         if bytes >= 2 * HUGE_PAGE {
-            return Self::pages(length, bytes);
+            return Self::pages(bytes);
         }
         // Aligned by hand: `alloc_zeroed` is lazy (calloc) only at the allocator's own alignment.
         let layout = Layout::from_size_align(bytes.checked_add(ALIGNMENT)?, 16).ok()?;
@@ -48,12 +45,12 @@ impl Memory {
             return None;
         }
         let data = AtomicPtr::new(base.wrapping_add(base.align_offset(ALIGNMENT)));
-        Some(Self { data, length, block: Block::Heap(base, layout) })
+        Some(Self { data, bytes, block: Block::Heap(base, layout) })
     }
 
     /// Huge pages where the system gives them: a tenth of the page faults' cost at first touch, fewer TLB misses after.
     #[cfg(target_os = "linux")]
-    fn pages(length: usize, bytes: usize) -> Option<Self> {
+    fn pages(bytes: usize) -> Option<Self> {
         let size = bytes.checked_add(HUGE_PAGE)?;
         let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         let base = unsafe { libc::mmap(std::ptr::null_mut(), size, access, kind, -1, 0) };
@@ -64,7 +61,7 @@ impl Memory {
         let data = base.wrapping_add(base.align_offset(HUGE_PAGE));
         // Advice only: where it is refused there are small pages.
         unsafe { libc::madvise(data.cast(), bytes, libc::MADV_HUGEPAGE) };
-        Some(Self { data: AtomicPtr::new(data), length, block: Block::Pages(base, size) })
+        Some(Self { data: AtomicPtr::new(data), bytes, block: Block::Pages(base, size) })
     }
 
     /// Frees at once; every later access through a [`Region`] panics. Idempotent.
@@ -95,35 +92,83 @@ impl Drop for Memory {
 }
 
 /// Memory that operations use while they run, kept from call to call; grows to the most that was asked for.
-#[derive(Default)]
-pub struct Scratch(Option<Memory>);
+pub struct Buffer<T> {
+    memory: Option<Memory>,
+    kind: PhantomData<T>,
+}
 
-impl Scratch {
-    /// `length` floats of any content. Panics when the system has no more memory.
-    pub fn floats(&mut self, length: usize) -> &mut [f32] {
-        if self.0.as_ref().is_none_or(|memory| memory.length < length) {
-            self.0 = None;
-            self.0 = Memory::new(length);
+impl<T: Copy> Buffer<T> {
+    /// No memory yet.
+    pub const fn new() -> Self {
+        Self { memory: None, kind: PhantomData }
+    }
+
+    /// `length` numbers of any content, aligned to a cache line. Panics when the system has no more memory.
+    pub fn get(&mut self, length: usize) -> &mut [T] {
+        let bytes = length * size_of::<T>();
+        if self.memory.as_ref().is_none_or(|memory| memory.bytes < bytes) {
+            self.memory = None;
+            self.memory = Memory::new(bytes);
         }
-        match &self.0 {
+        match &self.memory {
             Some(memory) => unsafe { std::slice::from_raw_parts_mut(memory.data().cast(), length) },
-            None => panic!("out of memory: {length} numbers of working memory could not be allocated"),
+            None => panic!("out of memory: {bytes} bytes of working memory could not be allocated"),
         }
     }
 }
 
-/// `length` elements from `offset` of an allocation; keeps the allocation alive.
+/// The buffers of the engine's thread.
+pub struct Scratch {
+    /// The packed left-hand side of a product.
+    pub packed: Buffer<u32>,
+    /// What an operation keeps beside it: statistics.
+    pub floats: Buffer<f32>,
+    /// The logits of some tokens.
+    pub tile: Buffer<f32>,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self { packed: Buffer::new(), floats: Buffer::new(), tile: Buffer::new() }
+    }
+}
+
+/// Types of elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataType {
+    /// f32
+    F32,
+    /// bf16
+    Bf16,
+    /// i32
+    I32,
+}
+
+impl DataType {
+    /// Bytes in one element.
+    pub fn size(self) -> usize {
+        match self {
+            DataType::F32 | DataType::I32 => 4,
+            DataType::Bf16 => 2,
+        }
+    }
+}
+
+/// `length` elements from `offset` of an allocation; keeps the allocation alive. What gives access to them is for the
+/// engine's thread only; nobody else may hold the same elements mutably, nor at all when they are given mutably.
 #[derive(Clone)]
 pub struct Region {
     memory: Arc<Memory>,
+    kind: DataType,
     offset: usize,
     length: usize,
 }
 
 impl Region {
     /// None when the range lies outside the allocation.
-    pub fn new(memory: Arc<Memory>, offset: usize, length: usize) -> Option<Self> {
-        (offset.checked_add(length)? <= memory.length).then_some(Self { memory, offset, length })
+    pub fn new(memory: Arc<Memory>, kind: DataType, offset: usize, length: usize) -> Option<Self> {
+        let end = offset.checked_add(length)?.checked_mul(kind.size())?;
+        (end <= memory.bytes).then_some(Self { memory, kind, offset, length })
     }
 
     /// The allocation.
@@ -131,36 +176,60 @@ impl Region {
         &self.memory
     }
 
+    /// Type of the elements.
+    pub fn kind(&self) -> DataType {
+        self.kind
+    }
+
     /// Elements.
     pub fn len(&self) -> usize {
         self.length
     }
 
-    /// Where the region lies in memory. Panics when it has been freed.
-    fn data<T>(&self) -> *mut T {
-        self.memory.data().wrapping_add(self.offset * ELEMENT).cast()
+    /// Where the region lies in memory. Panics when it has been freed, or when its elements are not `T`s.
+    fn data<T>(&self, kind: DataType) -> *mut T {
+        assert!(self.kind == kind, "a tensor of {:?} where {kind:?} is needed", self.kind);
+        self.memory.data().wrapping_add(self.offset * kind.size()).cast()
     }
 
-    /// The elements as floats. Engine thread only, and not while the same elements are borrowed mutably.
+    /// The elements as floats.
     pub unsafe fn floats(&self) -> &[f32] {
-        std::slice::from_raw_parts(self.data(), self.length)
+        std::slice::from_raw_parts(self.data(DataType::F32), self.length)
     }
 
-    /// The elements as mutable floats. Engine thread only; no other borrow of the same elements may live.
+    /// The elements as mutable floats.
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn floats_mut(&self) -> &mut [f32] {
-        std::slice::from_raw_parts_mut(self.data(), self.length)
+        std::slice::from_raw_parts_mut(self.data(DataType::F32), self.length)
     }
 
-    /// The elements as integers. Engine thread only, and not while the same elements are borrowed mutably.
+    /// The elements as integers.
     pub unsafe fn integers(&self) -> &[i32] {
-        std::slice::from_raw_parts(self.data(), self.length)
+        std::slice::from_raw_parts(self.data(DataType::I32), self.length)
     }
 
-    /// The elements as bytes. Engine thread only; no other borrow of the same elements may live.
+    /// The elements as real numbers to read.
+    pub unsafe fn values(&self) -> Values<'_> {
+        match self.kind {
+            DataType::Bf16 => {
+                Values::Bf16(std::slice::from_raw_parts(self.data(DataType::Bf16), self.length))
+            }
+            _ => Values::F32(self.floats()),
+        }
+    }
+
+    /// The elements as real numbers to write.
+    pub unsafe fn target(&self) -> Target {
+        match self.kind {
+            DataType::Bf16 => Target::Bf16(self.data(DataType::Bf16), self.length),
+            _ => Target::F32(self.data(DataType::F32), self.length),
+        }
+    }
+
+    /// The elements as bytes.
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn bytes_mut(&self) -> &mut [u8] {
-        std::slice::from_raw_parts_mut(self.data(), self.length * ELEMENT)
+        std::slice::from_raw_parts_mut(self.data::<u8>(self.kind), self.length * self.kind.size())
     }
 }
 
@@ -170,25 +239,25 @@ mod tests {
 
     #[test]
     fn regions_are_aligned_zeroed_and_bounded() {
-        let memory = Arc::new(Memory::new(100).unwrap());
-        let all = Region::new(memory.clone(), 0, 100).unwrap();
+        let memory = Arc::new(Memory::new(400).unwrap());
+        let all = Region::new(memory.clone(), DataType::F32, 0, 100).unwrap();
         unsafe {
             assert_eq!(all.floats().as_ptr() as usize % ALIGNMENT, 0);
             assert!(all.floats().iter().all(|&x| x == 0.0));
             all.floats_mut()[99] = 3.0;
-            let last = Region::new(memory.clone(), 99, 1).unwrap();
+            let last = Region::new(memory.clone(), DataType::F32, 99, 1).unwrap();
             assert_eq!(last.floats(), [3.0]);
             assert_eq!(last.bytes_mut(), 3.0f32.to_ne_bytes());
         }
-        assert!(Region::new(memory.clone(), 99, 2).is_none());
-        assert!(Region::new(memory, usize::MAX, 2).is_none());
+        assert!(Region::new(memory.clone(), DataType::F32, 99, 2).is_none());
+        assert!(Region::new(memory, DataType::Bf16, usize::MAX, 2).is_none());
     }
 
     #[test]
     fn large_allocations_are_zeroed_to_their_ends_and_freed_once() {
         let length = 3 << 20;
-        let memory = Arc::new(Memory::new(length).unwrap());
-        let all = Region::new(memory.clone(), 0, length).unwrap();
+        let memory = Arc::new(Memory::new(4 * length).unwrap());
+        let all = Region::new(memory.clone(), DataType::F32, 0, length).unwrap();
         unsafe {
             assert!(all.floats().iter().all(|&x| x == 0.0));
             all.floats_mut().fill(1.0);
@@ -200,8 +269,8 @@ mod tests {
     #[test]
     #[should_panic(expected = "released")]
     fn use_after_free_panics_instead_of_reading_freed_memory() {
-        let memory = Arc::new(Memory::new(1).unwrap());
-        let region = Region::new(memory.clone(), 0, 1).unwrap();
+        let memory = Arc::new(Memory::new(4).unwrap());
+        let region = Region::new(memory.clone(), DataType::F32, 0, 1).unwrap();
         memory.free();
         unsafe { region.floats() };
     }

@@ -1,55 +1,36 @@
 //! Out-of-place transposition.
 
-use crate::parallel::{Shared, for_ranges};
 use crate::simd::{LANES, Lanes, vectorized};
 
-/// Rows of the result that one task writes.
-const ROWS: usize = 64;
-
-/// out [columns, rows] = x [rows, columns]ᵀ
-pub fn transpose(out: &mut [f32], x: &[f32], rows: usize, columns: usize) {
-    assert!(out.len() == rows * columns && x.len() == rows * columns);
-    let out = Shared::new(out);
-    for_ranges(columns, ROWS, |part| unsafe {
-        let mut row = 0;
-        while row < rows {
-            let height = (rows - row).min(LANES);
-            let mut column = part.start;
-            while column < part.end {
-                let width = (part.end - column).min(LANES);
-                let (source, target) = (x.as_ptr().add(row * columns + column), out.at(column * rows + row));
-                if height == LANES && width == LANES {
-                    transpose_block(target, rows, source, columns);
-                } else {
-                    for i in 0..height {
-                        for j in 0..width {
-                            *target.add(j * rows + i) = *source.add(i * columns + j);
-                        }
-                    }
-                }
-                column += LANES;
-            }
-            row += LANES;
-        }
-    });
-}
-
 vectorized! {
-    unsafe fn transpose_block(out: *mut f32, out_stride: usize, x: *const f32, x_stride: usize) = transpose_block_body
+    /// out [columns, rows] (rows of `out_stride`) = x [rows, columns]ᵀ (rows of `x_stride`)
+    pub unsafe fn transpose(
+        out: *mut f32, out_stride: usize, x: *const f32, x_stride: usize, rows: usize, columns: usize
+    ) = transpose_body
 }
 
-/// Sixteen by sixteen elements through a buffer in L1: whole lines in, whole lines out.
 #[inline(always)]
-unsafe fn transpose_block_body<S: Lanes>(out: *mut f32, out_stride: usize, x: *const f32, x_stride: usize) {
-    let mut block = [[0.0f32; LANES]; LANES];
-    for i in 0..LANES {
-        let row = x.add(i * x_stride);
-        for j in 0..LANES {
-            block[j][i] = *row.add(j);
+unsafe fn transpose_body<S: Lanes>(
+    out: *mut f32,
+    out_stride: usize,
+    x: *const f32,
+    x_stride: usize,
+    rows: usize,
+    columns: usize,
+) {
+    for row in (0..rows).step_by(LANES) {
+        let height = (rows - row).min(LANES);
+        for column in (0..columns).step_by(LANES) {
+            let width = (columns - column).min(LANES);
+            let mut block = [S::splat(0.0); LANES];
+            for (i, lanes) in block.iter_mut().enumerate().take(height) {
+                *lanes = S::load_partial(x.add((row + i) * x_stride + column), width);
+            }
+            let turned = S::transpose(block);
+            for (j, lanes) in turned.iter().enumerate().take(width) {
+                lanes.store_partial(out.add((column + j) * out_stride + row), height);
+            }
         }
-    }
-    for (j, row) in block.iter().enumerate() {
-        S::load(row.as_ptr()).store(out.add(j * out_stride));
     }
 }
 
@@ -63,7 +44,7 @@ mod tests {
         for (rows, columns) in [(1, 1), (16, 16), (33, 70), (5, 129)] {
             let x = numbers(rows * columns, 1);
             let mut out = vec![0.0; rows * columns];
-            transpose(&mut out, &x, rows, columns);
+            unsafe { transpose(out.as_mut_ptr(), rows, x.as_ptr(), columns, rows, columns) };
             assert!((0..rows * columns).all(|at| out[at % columns * rows + at / columns] == x[at]));
         }
     }

@@ -1,37 +1,39 @@
-//! The output head with softmax cross-entropy. Logits exist for one tile of tokens at a time, stored [vocabulary][token]:
-//! all products then read the head and the activations where they lie, and the softmax has one token in each lane.
+//! The output head with softmax cross-entropy. Logits exist for some tokens at a time: a tile's epilogue turns them into
+//! exponentials, whose sums over all tiles then make them probabilities and gradients in place.
 
 use crate::memory::Scratch;
-use crate::parallel::{Shared, for_each, for_ranges, range, ranges};
-use crate::product::{Matrix, Store, column_product, product};
+use crate::parallel::{Shared, for_each, range, ranges};
+use crate::product::{Operand, Precision, product, tile_columns};
 use crate::simd::math::exp;
 use crate::simd::{LANES, Lanes, vectorized};
+use crate::values::{Target, Values};
 
-/// Tokens in a tile: as many as make adding to dwhead once a tile cheap beside the products.
-const TOKENS: usize = 256;
-/// Most rows of the head that one task handles, and into how many tasks a small head is cut.
-const ROWS: usize = 512;
-const PARTS: usize = 8;
-/// Tile of dx: tokens and columns.
-const DX_TOKENS: usize = 128;
-const DX_COLUMNS: usize = 192;
+/// Tokens whose logits exist at a time: as many as make passing over the head for each cheap beside the products.
+const TOKENS: usize = 512;
 
 /// What the backward pass adds to.
 pub struct Gradients<'a> {
     /// [N, C], overwritten.
-    pub dx: &'a mut [f32],
+    pub dx: Target,
     /// [V, C], added to.
     pub dwhead: &'a mut [f32],
     /// Gradients are those of scale * sum(losses).
     pub scale: f32,
 }
 
+/// Of one tile's logits of one token: their maximum, and the sum of e^(logit - maximum).
+#[derive(Clone, Copy)]
+struct Part {
+    maximum: f32,
+    sum: f32,
+}
+
 /// losses[n] = -ln softmax(x[n] · wheadᵀ)[targets[n]], 0 where the target is -1; with the gradients if wanted.
 /// Shapes: losses, targets [N], x [N,C], whead [V,C]. The error names the first target outside [-1, V).
 pub fn cross_entropy(
     losses: &mut [f32],
-    x: &[f32],
-    whead: &[f32],
+    x: Values,
+    whead: Values,
     targets: &[i32],
     mut gradients: Option<Gradients>,
     scratch: &mut Scratch,
@@ -44,210 +46,157 @@ pub fn cross_entropy(
         let range = format!("allowed are 0 to {} and -1 for ignored", v - 1);
         return Err(format!("Target id {id} at position {position} is outside the vocabulary: {range}"));
     }
-    let chunks = ranges(v, chunk_rows(v));
+    let precision = Precision::of(&[x, whead]);
     for tile in 0..ranges(n, TOKENS) {
         let tokens = range(n, TOKENS, tile);
-        let count = tokens.len();
-        let width = count.next_multiple_of(LANES);
-        // Logits, then for each chunk of the vocabulary its maxima and sums of exponentials.
-        let statistics = chunks * 2 * width;
-        let (logits, statistics) = scratch.floats(v * width + statistics).split_at_mut(v * width);
-        let x = &x[tokens.start * c..tokens.end * c];
-        let targets = &targets[tokens.clone()];
-        let losses = &mut losses[tokens.clone()];
-
-        exponentials(logits, statistics, losses, x, whead, targets, (c, v, width));
-        let log_sums = log_sums(statistics, width);
-        for (token, loss) in losses.iter_mut().enumerate() {
-            // So far each holds its target's logit.
-            *loss = if targets[token] < 0 { 0.0 } else { log_sums[token] - *loss };
-        }
-        if let Some(Gradients { dx, dwhead, scale }) = &mut gradients {
-            let dx = &mut dx[tokens.start * c..tokens.end * c];
-            let factors = chunk_factors(statistics, &log_sums, targets, width, *scale);
-            head_gradient(logits, dwhead, &factors, x, targets, *scale, (c, v, width));
-            input_gradient(dx, logits, whead, (count, c, v, width));
-        }
+        let x = x.part(tokens.start * c..tokens.end * c);
+        let job = Job { x, whead, targets: &targets[tokens.clone()], sizes: (tokens.len(), c, v), precision };
+        let gradients = gradients.as_mut().map(|g| Gradients {
+            dx: g.dx.part(tokens.start * c..tokens.end * c),
+            dwhead: &mut *g.dwhead,
+            scale: g.scale,
+        });
+        let losses = &mut losses[tokens];
+        job.run(losses, gradients, scratch);
     }
     Ok(())
 }
 
-/// Rows of the head that one task handles.
-fn chunk_rows(v: usize) -> usize {
-    v.div_ceil(PARTS).next_multiple_of(LANES).min(ROWS)
-}
-
 /// out [N,V] = x [N,C] · wheadᵀ
-pub fn logits(out: &mut [f32], x: &[f32], whead: &[f32], n: usize, c: usize) {
+pub fn logits(out: &mut [f32], x: Values, whead: Values, n: usize, c: usize, scratch: &mut Scratch) {
     let v = whead.len() / c;
     assert!(out.len() == n * v && x.len() == n * c);
     let out = Shared::new(out);
-    for_ranges(v, chunk_rows(v), |rows| unsafe {
-        let head = Matrix::columns(whead.as_ptr().add(rows.start * c), c);
-        product(n, rows.len(), c, out.at(rows.start), v, Store::Replace, Matrix::rows(x.as_ptr(), c), head);
+    let (rows, columns) = (Operand::along_rows(x, c), Operand::along_rows(whead, c));
+    product(Precision::of(&[x, whead]), (n, v, c), rows, columns, &mut scratch.packed, |tile| {
+        for row in tile.rows.clone() {
+            let at = row * v + tile.columns.start;
+            unsafe { out.part(at..at + tile.columns.len()) }.copy_from_slice(tile.row(row));
+        }
     });
 }
 
-/// logits [v][token] = e^(logit - chunk maximum), with each chunk's maxima and sums; targets' logits go to `losses`.
-fn exponentials(
-    logits: &mut [f32],
-    statistics: &mut [f32],
-    losses: &mut [f32],
-    x: &[f32],
-    whead: &[f32],
-    targets: &[i32],
-    (c, v, width): (usize, usize, usize),
-) {
-    let (logits, statistics, losses) = (Shared::new(logits), Shared::new(statistics), Shared::new(losses));
-    for_ranges(v, chunk_rows(v), |rows| unsafe {
-        let part = logits.at(rows.start * width);
-        let x = Matrix::rows(x.as_ptr(), c);
-        let head = Matrix::columns(whead.as_ptr().add(rows.start * c), c);
-        column_product(targets.len(), rows.len(), c, part, width, Store::Replace, x, head);
-        for (token, &target) in targets.iter().enumerate() {
-            if target >= 0 && rows.contains(&(target as usize)) {
-                *losses.at(token) = *part.add((target as usize - rows.start) * width + token);
+/// The head on some tokens.
+#[derive(Clone, Copy)]
+struct Job<'a> {
+    x: Values<'a>,
+    whead: Values<'a>,
+    targets: &'a [i32],
+    /// Tokens, C, V.
+    sizes: (usize, usize, usize),
+    precision: Precision,
+}
+
+impl Job<'_> {
+    fn run(self, losses: &mut [f32], gradients: Option<Gradients>, scratch: &mut Scratch) {
+        let (n, c, v) = self.sizes;
+        let width = tile_columns(self.precision, n, v);
+        let parts = scratch.floats.get(2 * n * ranges(v, width));
+        let parts =
+            unsafe { std::slice::from_raw_parts_mut(parts.as_mut_ptr().cast::<Part>(), parts.len() / 2) };
+        // Exponentials [n, v], later gradients, in the type that they are multiplied in.
+        let kept = gradients.as_ref().map(|_| match self.precision {
+            Precision::F32 => Target::of(scratch.tile.get(n * v)),
+            Precision::Bf16 => Target::Bf16(scratch.tile.get((n * v).div_ceil(2)).as_mut_ptr().cast(), n * v),
+        });
+
+        let (shared_parts, shared_losses) = (Shared::new(parts), Shared::new(losses));
+        let (rows, columns) = (Operand::along_rows(self.x, c), Operand::along_rows(self.whead, c));
+        product(self.precision, (n, v, c), rows, columns, &mut scratch.packed, |tile| unsafe {
+            let first = tile.columns.start;
+            for token in tile.rows.clone() {
+                let logits = tile.row(token);
+                let target = self.targets[token];
+                if target >= 0 && tile.columns.contains(&(target as usize)) {
+                    *shared_losses.at(token) = logits[target as usize - first];
+                }
+                let (maximum, sum) = exponentials(logits.as_mut_ptr(), logits.len());
+                *shared_parts.at(first / width * n + token) = Part { maximum, sum };
+                if let Some(kept) = kept {
+                    kept.store(token * v + first, logits);
+                }
             }
+        });
+        let log_sums: Vec<f32> = (0..n).map(|token| log_sum(parts, n, token)).collect();
+        for (token, loss) in losses.iter_mut().enumerate() {
+            // So far each holds its target's logit.
+            *loss = if self.targets[token] < 0 { 0.0 } else { log_sums[token] - *loss };
         }
-        let chunk = statistics.at(rows.start / chunk_rows(v) * 2 * width);
-        chunk_exponentials(part, chunk, chunk.add(width), rows.len(), width);
-    });
-}
-
-/// ln of each token's sum of exponentials over all chunks.
-fn log_sums(statistics: &[f32], width: usize) -> Vec<f32> {
-    (0..width)
-        .map(|token| {
-            let maximum = statistics
-                .chunks_exact(2 * width)
-                .map(|chunk| chunk[token])
-                .fold(f32::NEG_INFINITY, f32::max);
-            let sum: f64 = statistics
-                .chunks_exact(2 * width)
-                .map(|chunk| f64::from(chunk[width + token]) * f64::from(chunk[token] - maximum).exp())
-                .sum();
-            (f64::from(maximum) + sum.ln()) as f32
-        })
-        .collect()
-}
-
-/// scale * e^(chunk maximum - log sum) [chunk][token]: turns a chunk's exponentials into scaled probabilities.
-fn chunk_factors(
-    statistics: &[f32],
-    log_sums: &[f32],
-    targets: &[i32],
-    width: usize,
-    scale: f32,
-) -> Vec<f32> {
-    statistics
-        .chunks_exact(2 * width)
-        .flat_map(|chunk| {
-            (0..width).map(move |token| match targets.get(token) {
-                Some(0..) => scale * (chunk[token] - log_sums[token]).exp(),
-                _ => 0.0,
-            })
-        })
-        .collect()
-}
-
-/// Turns exponentials into gradients of the logits, and adds their product with x to dwhead.
-fn head_gradient(
-    logits: &mut [f32],
-    dwhead: &mut [f32],
-    factors: &[f32],
-    x: &[f32],
-    targets: &[i32],
-    scale: f32,
-    (c, v, width): (usize, usize, usize),
-) {
-    assert!(dwhead.len() == v * c);
-    let (logits, dwhead) = (Shared::new(logits), Shared::new(dwhead));
-    for_ranges(v, chunk_rows(v), |rows| unsafe {
-        let part = logits.at(rows.start * width);
-        scale_columns(part, factors.as_ptr().add(rows.start / chunk_rows(v) * width), rows.len(), width);
-        for (token, &target) in targets.iter().enumerate() {
-            if target >= 0 && rows.contains(&(target as usize)) {
-                *part.add((target as usize - rows.start) * width + token) -= scale;
+        let (Some(kept), Some(Gradients { dx, dwhead, scale })) = (kept, gradients) else { return };
+        self.differentiate(kept, parts, &log_sums, width, scale);
+        let gradient = unsafe { kept.values() };
+        let (down, across) = (Operand::along_columns(gradient, v), Operand::along_columns(self.x, c));
+        let dwhead = Shared::new(dwhead);
+        product(self.precision, (v, c, n), down, across, &mut scratch.packed, |tile| {
+            for row in tile.rows.clone() {
+                let at = row * c + tile.columns.start;
+                Values::F32(tile.row(row)).add_to(0, unsafe { dwhead.part(at..at + tile.columns.len()) });
             }
-        }
-        let (gradient, x) = (Matrix::rows(part, width), Matrix::rows(x.as_ptr(), c));
-        product(rows.len(), c, targets.len(), dwhead.at(rows.start * c), c, Store::Add, gradient, x);
-    });
-}
+        });
+        let (down, across) = (Operand::along_rows(gradient, v), Operand::along_columns(self.whead, c));
+        product(self.precision, (n, c, v), down, across, &mut scratch.packed, |tile| {
+            for row in tile.rows.clone() {
+                unsafe { dx.store(row * c + tile.columns.start, tile.row(row)) };
+            }
+        });
+    }
 
-/// dx [count,C] = gradients [v][token]ᵀ · whead [V,C]
-fn input_gradient(
-    dx: &mut [f32],
-    gradients: &[f32],
-    whead: &[f32],
-    (count, c, v, width): (usize, usize, usize, usize),
-) {
-    let dx = Shared::new(dx);
-    let down = ranges(count, DX_TOKENS);
-    for_each(down * ranges(c, DX_COLUMNS), |tile| unsafe {
-        let (tokens, columns) = (range(count, DX_TOKENS, tile % down), range(c, DX_COLUMNS, tile / down));
-        product(
-            tokens.len(),
-            columns.len(),
-            v,
-            dx.at(tokens.start * c + columns.start),
-            c,
-            Store::Replace,
-            Matrix::columns(gradients.as_ptr().add(tokens.start), width),
-            Matrix::rows(whead.as_ptr().add(columns.start), c),
-        );
-    });
-}
-
-vectorized! {
-    /// Each column of x [rows][width]: its maximum, e^(x - maximum) in place, their sum.
-    unsafe fn chunk_exponentials(
-        x: *mut f32, maxima: *mut f32, sums: *mut f32, rows: usize, width: usize
-    ) = chunk_exponentials_body
-}
-vectorized! {
-    /// x [rows][width] *= factors [width]
-    unsafe fn scale_columns(x: *mut f32, factors: *const f32, rows: usize, width: usize) = scale_columns_body
-}
-
-#[inline(always)]
-unsafe fn chunk_exponentials_body<S: Lanes>(
-    x: *mut f32,
-    maxima: *mut f32,
-    sums: *mut f32,
-    rows: usize,
-    width: usize,
-) {
-    let mut lane = 0;
-    while lane < width {
-        let mut maximum = S::splat(f32::NEG_INFINITY);
-        for row in 0..rows {
-            maximum = maximum.max(S::load(x.add(row * width + lane)));
-        }
-        let mut sum = S::splat(0.0);
-        for row in 0..rows {
-            let at = x.add(row * width + lane);
-            let value = exp(S::load(at).sub(maximum));
-            sum = sum.add(value);
-            value.store(at);
-        }
-        maximum.store(maxima.add(lane));
-        sum.store(sums.add(lane));
-        lane += LANES;
+    /// Exponentials [n, v] become gradients of the logits: scale * (probability - 1 where the target is).
+    fn differentiate(self, kept: Target, parts: &[Part], log_sums: &[f32], width: usize, scale: f32) {
+        let (n, _, v) = self.sizes;
+        for_each(n, |token| unsafe {
+            let target = self.targets[token];
+            for tile in 0..ranges(v, width) {
+                let columns = range(v, width, tile);
+                let share = (parts[tile * n + token].maximum - log_sums[token]).exp();
+                let factor = if target < 0 { 0.0 } else { scale * share };
+                kept.multiply(token * v + columns.start, columns.len(), factor);
+            }
+            if target >= 0 {
+                kept.add(token * v + target as usize, -scale);
+            }
+        });
     }
 }
 
+/// ln of a token's sum of exponentials over all tiles.
+fn log_sum(parts: &[Part], n: usize, token: usize) -> f32 {
+    let of_token = || parts.iter().skip(token).step_by(n);
+    let maximum = of_token().map(|part| part.maximum).fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = of_token().map(|part| f64::from(part.sum) * f64::from(part.maximum - maximum).exp()).sum();
+    (f64::from(maximum) + sum.ln()) as f32
+}
+
+vectorized! {
+    /// x = e^(x - maximum); gives the maximum and the sum.
+    unsafe fn exponentials(x: *mut f32, length: usize) -> (f32, f32) = exponentials_body
+}
+
 #[inline(always)]
-unsafe fn scale_columns_body<S: Lanes>(x: *mut f32, factors: *const f32, rows: usize, width: usize) {
-    let mut lane = 0;
-    while lane < width {
-        let factor = S::load(factors.add(lane));
-        for row in 0..rows {
-            let at = x.add(row * width + lane);
-            S::load(at).mul(factor).store(at);
-        }
-        lane += LANES;
+unsafe fn exponentials_body<S: Lanes>(x: *mut f32, length: usize) -> (f32, f32) {
+    let lowest = S::splat(f32::NEG_INFINITY);
+    let mut maxima = lowest;
+    let mut i = 0;
+    while i + LANES <= length {
+        maxima = maxima.max(S::load(x.add(i)));
+        i += LANES;
     }
+    let mut maximum = maxima.to_array().into_iter().fold(f32::NEG_INFINITY, f32::max);
+    for rest in i..length {
+        maximum = maximum.max(*x.add(rest));
+    }
+    let mut sums = S::splat(0.0);
+    i = 0;
+    while i + LANES <= length {
+        let value = exp(S::load(x.add(i)).sub(S::splat(maximum)));
+        sums = sums.add(value);
+        value.store(x.add(i));
+        i += LANES;
+    }
+    let value = exp(S::load_partial(x.add(i), length - i).sub(S::splat(maximum)));
+    value.store_partial(x.add(i), length - i);
+    let rest: f32 = (i..length).map(|at| *x.add(at)).sum();
+    (maximum, sums.sum() + rest)
 }
 
 #[cfg(test)]
@@ -257,14 +206,14 @@ mod tests {
 
     #[test]
     fn losses_and_gradients_match_the_definition() {
-        let (n, c, v) = (300, 12, 1100);
+        let (n, c, v) = (530, 12, 1100);
         let (x, whead) = (numbers(n * c, 1), numbers(v * c, 2));
         let targets: Vec<i32> = (0..n).map(|i| if i % 7 == 3 { -1 } else { (i * 37 % v) as i32 }).collect();
         let (mut losses, mut dx, mut dwhead) = (vec![0.0; n], vec![9.0; n * c], vec![1.0; v * c]);
         let scale = 0.5;
-        let gradients = Gradients { dx: &mut dx, dwhead: &mut dwhead, scale };
-        cross_entropy(&mut losses, &x, &whead, &targets, Some(gradients), &mut Scratch::default(), c)
-            .unwrap();
+        let gradients = Gradients { dx: Target::of(&mut dx), dwhead: &mut dwhead, scale };
+        let (xs, heads, mut scratch) = (Values::F32(&x), Values::F32(&whead), Scratch::default());
+        cross_entropy(&mut losses, xs, heads, &targets, Some(gradients), &mut scratch, c).unwrap();
 
         let (mut expected, mut expected_dx, mut expected_dw) =
             (vec![0.0f64; n], vec![0.0f64; n * c], vec![1.0f64; v * c]);
@@ -291,14 +240,14 @@ mod tests {
         assert_close(&dx, &expected_dx, 1e-5);
         assert_close(&dwhead, &expected_dw, 1e-5);
         let mut alone = vec![0.0; n];
-        cross_entropy(&mut alone, &x, &whead, &targets, None, &mut Scratch::default(), c).unwrap();
+        cross_entropy(&mut alone, xs, heads, &targets, None, &mut scratch, c).unwrap();
         assert_eq!(alone, losses);
     }
 
     #[test]
     fn a_target_outside_the_vocabulary_is_named() {
-        let error = cross_entropy(&mut [0.0], &[0.0; 2], &[0.0; 8], &[4], None, &mut Scratch::default(), 2)
-            .unwrap_err();
+        let (x, whead) = (Values::F32(&[0.0; 2]), Values::F32(&[0.0; 8]));
+        let error = cross_entropy(&mut [0.0], x, whead, &[4], None, &mut Scratch::default(), 2).unwrap_err();
         assert!(error.starts_with("Target id 4 at position 0 is outside the vocabulary"), "{error}");
     }
 }

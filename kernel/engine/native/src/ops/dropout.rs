@@ -50,7 +50,10 @@ pub unsafe fn dropout(out: *mut f32, x: *const f32, length: usize, dropout: Drop
     });
 }
 
-vectorized! { unsafe fn drop_range(out: *mut f32, x: *const f32, length: usize, dropout: Dropout) = drop_range_body }
+vectorized! {
+    /// The same on one thread.
+    pub unsafe fn drop_range(out: *mut f32, x: *const f32, length: usize, dropout: Dropout) = drop_range_body
+}
 
 #[inline(always)]
 unsafe fn drop_range_body<S: Lanes>(out: *mut f32, x: *const f32, length: usize, dropout: Dropout) {

@@ -3,6 +3,7 @@
 use crate::ops::PASS;
 use crate::parallel::{Shared, for_ranges};
 use crate::simd::{LANES, Lanes, vectorized};
+use crate::values::{Target, Values};
 
 /// out = value
 pub fn fill(out: &mut [f32], value: f32) {
@@ -17,6 +18,12 @@ pub fn copy(out: &mut [u8], x: &[u8]) {
     let length = out.len();
     let out = Shared::new(out);
     for_ranges(length, 4 * PASS, |range| unsafe { out.part(range.clone()).copy_from_slice(&x[range]) });
+}
+
+/// out = x, each number rounded to out's type.
+pub fn convert(out: Target, x: Values) {
+    assert_eq!(out.len(), x.len());
+    for_ranges(x.len(), PASS, |range| unsafe { convert_range(out, x, range.start, range.len()) });
 }
 
 /// out = a + b for `length` elements; `out` may be `a` or `b`, but not overlap them otherwise.
@@ -37,12 +44,27 @@ pub unsafe fn scale(out: *mut f32, x: *const f32, factor: f32, length: usize) {
     });
 }
 
+vectorized! { unsafe fn convert_range(out: Target, x: Values, start: usize, length: usize) = convert_body }
 vectorized! {
     /// out += x.
     pub unsafe fn accumulate(out: *mut f32, x: *const f32, length: usize) = accumulate_body
 }
 vectorized! { unsafe fn add_range(out: *mut f32, a: *const f32, b: *const f32, length: usize) = add_body }
 vectorized! { unsafe fn scale_range(out: *mut f32, x: *const f32, factor: f32, length: usize) = scale_body }
+
+#[inline(always)]
+unsafe fn convert_body<S: Lanes>(out: Target, x: Values, start: usize, length: usize) {
+    let mut i = start;
+    while i < start + length {
+        let count = (start + length - i).min(LANES);
+        let lanes = x.lanes::<S>(i, count);
+        match out {
+            Target::F32(data, _) => lanes.store_partial(data.add(i), count),
+            Target::Bf16(data, _) => lanes.store_bf16_partial(data.add(i), count),
+        }
+        i += LANES;
+    }
+}
 
 #[inline(always)]
 unsafe fn accumulate_body<S: Lanes>(out: *mut f32, x: *const f32, length: usize) {

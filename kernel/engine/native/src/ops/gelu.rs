@@ -1,7 +1,8 @@
 //! GELU (Hendrycks & Gimpel 2016), by the tanh formula of GPT-2 and by the error function, with their derivatives.
 
 use crate::simd::math::{exp, normal_distribution, sigmoid};
-use crate::simd::{LANES, Lanes, vectorized};
+use crate::simd::{Bf16, Element, LANES, Lanes, vectorized};
+use crate::values::Values;
 
 /// Which formula.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,51 +20,30 @@ const CUBIC: f32 = 0.044_715;
 const DENSITY: f32 = 0.398_942_3;
 
 vectorized! {
-    /// pre += bias (null: none); out = activation(pre), over one row of `length`. `pre` may be `out`.
-    pub unsafe fn activate_row(
-        out: *mut f32, pre: *mut f32, bias: *const f32, length: usize, activation: Activation
-    ) = activate_row_body
+    /// x = activation(x) over `length` elements.
+    pub unsafe fn activate(x: *mut f32, length: usize, activation: Activation) = activate_body
 }
 vectorized! {
-    /// gradient *= activation'(pre) over `length` elements.
+    /// gradient *= activation'(pre) over `length` elements, pre from element `at`.
     pub unsafe fn multiply_by_derivative(
-        gradient: *mut f32, pre: *const f32, length: usize, activation: Activation
+        gradient: *mut f32, pre: Values, at: usize, length: usize, activation: Activation
     ) = multiply_by_derivative_body
 }
 
 #[inline(always)]
-unsafe fn activate_row_body<S: Lanes>(
-    out: *mut f32,
-    pre: *mut f32,
-    bias: *const f32,
-    length: usize,
-    activation: Activation,
-) {
+unsafe fn activate_body<S: Lanes>(x: *mut f32, length: usize, activation: Activation) {
     match activation {
-        Activation::GeluTanh => {
-            activate_with::<S>(out, pre, bias, length, |x| x.mul(sigmoid(twice_inner(x))))
-        }
-        Activation::GeluErf => activate_with::<S>(out, pre, bias, length, |x| x.mul(normal_distribution(x))),
+        Activation::GeluTanh => activate_with::<S>(x, length, |x| x.mul(sigmoid(twice_inner(x)))),
+        Activation::GeluErf => activate_with::<S>(x, length, |x| x.mul(normal_distribution(x))),
     }
 }
 
 #[inline(always)]
-unsafe fn activate_with<S: Lanes>(
-    out: *mut f32,
-    pre: *mut f32,
-    bias: *const f32,
-    length: usize,
-    f: impl Fn(S) -> S,
-) {
+unsafe fn activate_with<S: Lanes>(x: *mut f32, length: usize, f: impl Fn(S) -> S) {
     let mut i = 0;
     while i < length {
         let count = (length - i).min(LANES);
-        let mut x = S::load_partial(pre.add(i), count);
-        if !bias.is_null() {
-            x = x.add(S::load_partial(bias.add(i), count));
-            x.store_partial(pre.add(i), count);
-        }
-        f(x).store_partial(out.add(i), count);
+        f(S::load_partial(x.add(i), count)).store_partial(x.add(i), count);
         i += LANES;
     }
 }
@@ -71,18 +51,32 @@ unsafe fn activate_with<S: Lanes>(
 #[inline(always)]
 unsafe fn multiply_by_derivative_body<S: Lanes>(
     gradient: *mut f32,
-    pre: *const f32,
+    pre: Values,
+    at: usize,
+    length: usize,
+    activation: Activation,
+) {
+    match pre {
+        Values::F32(pre) => multiply_elements::<S, f32>(gradient, pre.as_ptr().add(at), length, activation),
+        Values::Bf16(pre) => multiply_elements::<S, Bf16>(gradient, pre.as_ptr().add(at), length, activation),
+    }
+}
+
+#[inline(always)]
+unsafe fn multiply_elements<S: Lanes, E: Element>(
+    gradient: *mut f32,
+    pre: *const E,
     length: usize,
     activation: Activation,
 ) {
     match activation {
-        Activation::GeluTanh => multiply_with::<S>(gradient, pre, length, |x| {
+        Activation::GeluTanh => multiply_with::<S, E>(gradient, pre, length, |x| {
             // With s = sigmoid(2u): d/dx x s = s + x s (1 - s) 2u'.
             let s = sigmoid(twice_inner(x));
             let slope = x.mul(x).fma(S::splat(6.0 * ROOT * CUBIC), S::splat(2.0 * ROOT));
             x.mul(s).mul(S::splat(1.0).sub(s)).fma(slope, s)
         }),
-        Activation::GeluErf => multiply_with::<S>(gradient, pre, length, |x| {
+        Activation::GeluErf => multiply_with::<S, E>(gradient, pre, length, |x| {
             let density = S::splat(DENSITY).mul(exp(x.mul(x).mul(S::splat(-0.5))));
             x.fma(density, normal_distribution(x))
         }),
@@ -90,16 +84,16 @@ unsafe fn multiply_by_derivative_body<S: Lanes>(
 }
 
 #[inline(always)]
-unsafe fn multiply_with<S: Lanes>(
+unsafe fn multiply_with<S: Lanes, E: Element>(
     gradient: *mut f32,
-    pre: *const f32,
+    pre: *const E,
     length: usize,
     derivative: impl Fn(S) -> S,
 ) {
     let mut i = 0;
     while i < length {
         let count = (length - i).min(LANES);
-        let slope = derivative(S::load_partial(pre.add(i), count));
+        let slope = derivative(E::load_partial(pre.add(i), count));
         S::load_partial(gradient.add(i), count).mul(slope).store_partial(gradient.add(i), count);
         i += LANES;
     }
@@ -124,18 +118,15 @@ mod tests {
     #[test]
     fn values_and_slopes_match_the_formula() {
         let x: Vec<f32> = (0..1000).map(|i| -8.0 + i as f32 * 0.016).collect();
-        let mut out = vec![0.0; x.len()];
-        let mut pre = x.clone();
-        let bias = vec![0.25f32; x.len()];
-        unsafe {
-            activate_row(out.as_mut_ptr(), pre.as_mut_ptr(), bias.as_ptr(), x.len(), Activation::GeluTanh);
-        }
-        let expected: Vec<f64> = x.iter().map(|&x| tanh_formula(f64::from(x) + 0.25)).collect();
+        let mut out = x.clone();
+        unsafe { activate(out.as_mut_ptr(), x.len(), Activation::GeluTanh) };
+        let expected: Vec<f64> = x.iter().map(|&x| tanh_formula(f64::from(x))).collect();
         assert_close(&out, &expected, 1e-6);
-        assert_eq!(pre[10], x[10] + 0.25);
 
         let mut slope = vec![1.0; x.len()];
-        unsafe { multiply_by_derivative(slope.as_mut_ptr(), x.as_ptr(), x.len(), Activation::GeluTanh) };
+        unsafe {
+            multiply_by_derivative(slope.as_mut_ptr(), Values::F32(&x), 0, x.len(), Activation::GeluTanh);
+        }
         let expected: Vec<f64> = x
             .iter()
             .map(|&x| (tanh_formula(f64::from(x) + 1e-5) - tanh_formula(f64::from(x) - 1e-5)) / 2e-5)
@@ -146,17 +137,17 @@ mod tests {
     #[test]
     fn the_error_function_form_has_the_slope_of_its_values() {
         let value = |x: f32| {
-            let (mut out, mut pre) = ([0.0f32], [x]);
-            unsafe {
-                activate_row(out.as_mut_ptr(), pre.as_mut_ptr(), std::ptr::null(), 1, Activation::GeluErf);
-            }
+            let mut out = [x];
+            unsafe { activate(out.as_mut_ptr(), 1, Activation::GeluErf) };
             f64::from(out[0])
         };
         assert!((value(1.0) - 0.841_344_746).abs() < 1e-6);
         for i in 0..40 {
             let x = -4.0 + i as f32 * 0.2;
             let mut slope = [1.0f32];
-            unsafe { multiply_by_derivative(slope.as_mut_ptr(), &x, 1, Activation::GeluErf) };
+            unsafe {
+                multiply_by_derivative(slope.as_mut_ptr(), Values::F32(&[x]), 0, 1, Activation::GeluErf);
+            }
             let difference = (value(x + 0.015_625) - value(x - 0.015_625)) / 0.031_25;
             assert!((f64::from(slope[0]) - difference).abs() < 3e-4, "{x}");
         }

@@ -2,27 +2,21 @@
 
 use crate::parallel::{Shared, for_ranges, ranges};
 use crate::simd::{LANES, Lanes, vectorized};
+use crate::values::Target;
 
 const EPSILON: f32 = 1e-5;
 /// Rows of one task; in the backward pass also the rows whose dgamma and dbeta are summed before the chunks are.
 const ROWS: usize = 32;
 
 /// out = (x - mean) * rstd * gamma + beta, row by row; keeps mean and rstd [N].
-pub fn layer_norm(
-    out: &mut [f32],
-    mean: &mut [f32],
-    rstd: &mut [f32],
-    x: &[f32],
-    gamma: &[f32],
-    beta: &[f32],
-) {
+pub fn layer_norm(out: Target, mean: &mut [f32], rstd: &mut [f32], x: &[f32], gamma: &[f32], beta: &[f32]) {
     let (n, c) = (mean.len(), gamma.len());
     assert!(out.len() == n * c && x.len() == n * c && rstd.len() == n && beta.len() == c);
-    let (out, mean, rstd) = (Shared::new(out), Shared::new(mean), Shared::new(rstd));
+    let (mean, rstd) = (Shared::new(mean), Shared::new(rstd));
     for_ranges(n, ROWS, |rows| unsafe {
         for row in rows {
             let at = row * c;
-            let statistics = normalize_row(out.at(at), x.as_ptr().add(at), gamma.as_ptr(), beta.as_ptr(), c);
+            let statistics = normalize_row(out, at, x.as_ptr().add(at), gamma.as_ptr(), beta.as_ptr(), c);
             (*mean.at(row), *rstd.at(row)) = statistics;
         }
     });
@@ -31,7 +25,7 @@ pub fn layer_norm(
 /// sum = residual + x; out = layer_norm(sum). `sum` may be `residual`.
 pub unsafe fn add_layer_norm(
     sum: *mut f32,
-    out: &mut [f32],
+    out: Target,
     mean: &mut [f32],
     rstd: &mut [f32],
     residual: *const f32,
@@ -41,14 +35,14 @@ pub unsafe fn add_layer_norm(
 ) {
     let (n, c) = (mean.len(), gamma.len());
     assert!(out.len() == n * c && x.len() == n * c && rstd.len() == n && beta.len() == c);
-    let (out, mean, rstd) = (Shared::new(out), Shared::new(mean), Shared::new(rstd));
+    let (mean, rstd) = (Shared::new(mean), Shared::new(rstd));
     let pointers = (sum as usize, residual as usize);
     for_ranges(n, ROWS, |rows| unsafe {
         let (sum, residual) = (pointers.0 as *mut f32, pointers.1 as *const f32);
         for row in rows {
             let at = row * c;
             add_row(sum.add(at), residual.add(at), x.as_ptr().add(at), c);
-            let statistics = normalize_row(out.at(at), sum.add(at), gamma.as_ptr(), beta.as_ptr(), c);
+            let statistics = normalize_row(out, at, sum.add(at), gamma.as_ptr(), beta.as_ptr(), c);
             (*mean.at(row), *rstd.at(row)) = statistics;
         }
     });
@@ -98,9 +92,9 @@ pub fn layer_norm_backward(
 }
 
 vectorized! {
-    /// Normalises one row; gives (mean, 1 / deviation).
+    /// Normalises one row to `out` from `at`; gives (mean, 1 / deviation).
     unsafe fn normalize_row(
-        out: *mut f32, x: *const f32, gamma: *const f32, beta: *const f32, c: usize
+        out: Target, at: usize, x: *const f32, gamma: *const f32, beta: *const f32, c: usize
     ) -> (f32, f32) = normalize_row_body
 }
 vectorized! {
@@ -127,7 +121,8 @@ unsafe fn add_row_body<S: Lanes>(sum: *mut f32, a: *const f32, b: *const f32, c:
 
 #[inline(always)]
 unsafe fn normalize_row_body<S: Lanes>(
-    out: *mut f32,
+    out: Target,
+    at: usize,
     x: *const f32,
     gamma: *const f32,
     beta: *const f32,
@@ -158,9 +153,11 @@ unsafe fn normalize_row_body<S: Lanes>(
     while i < c {
         let count = (c - i).min(LANES);
         let normal = S::load_partial(x.add(i), count).sub(S::splat(mean)).mul(S::splat(rstd));
-        normal
-            .fma(S::load_partial(gamma.add(i), count), S::load_partial(beta.add(i), count))
-            .store_partial(out.add(i), count);
+        let result = normal.fma(S::load_partial(gamma.add(i), count), S::load_partial(beta.add(i), count));
+        match out {
+            Target::F32(data, _) => result.store_partial(data.add(at + i), count),
+            Target::Bf16(data, _) => result.store_bf16_partial(data.add(at + i), count),
+        }
         i += LANES;
     }
     (mean, rstd)
@@ -228,7 +225,7 @@ mod tests {
             let n = 70;
             let (x, gamma, beta, dout) = (numbers(n * c, 1), numbers(c, 2), numbers(c, 3), numbers(n * c, 4));
             let (mut out, mut mean, mut rstd) = (vec![0.0; n * c], vec![0.0; n], vec![0.0; n]);
-            layer_norm(&mut out, &mut mean, &mut rstd, &x, &gamma, &beta);
+            layer_norm(Target::of(&mut out), &mut mean, &mut rstd, &x, &gamma, &beta);
             let (mut dx, mut dgamma, mut dbeta) = (vec![1.0; n * c], vec![0.0; c], vec![0.0; c]);
             layer_norm_backward(&mut dx, &mut dgamma, &mut dbeta, &dout, &x, &mean, &rstd, &gamma);
             for row in [0, 33, 69] {

@@ -1,6 +1,6 @@
 //! [`Lanes`] in two 256-bit registers.
 
-use super::Lanes;
+use super::{Bf16, LANES, Lanes};
 use std::arch::x86_64::*;
 
 /// Sixteen lanes in two `ymm` registers.
@@ -20,6 +20,26 @@ unsafe fn masks(count: usize) -> (__m256i, __m256i) {
 unsafe fn power_of_two(n: __m256) -> __m256 {
     let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
     _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
+}
+
+/// Bits of the lanes' nearest bf16 values (ties to even) in the high halves, zeros below.
+#[inline(always)]
+unsafe fn rounded_bits(lanes: __m256) -> __m256i {
+    let bits = _mm256_castps_si256(lanes);
+    let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+    let rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    // Rounding must not carry a not-a-number into infinity: those keep their high bits and become quiet.
+    let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x0040_0000));
+    let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(lanes, lanes));
+    let high = _mm256_set1_epi32(0xffff_0000_u32 as i32);
+    _mm256_and_si256(_mm256_blendv_epi8(rounded, quiet, nan), high)
+}
+
+/// Sixteen bf16 values, the high halves of 32-bit lanes, in order.
+#[inline(always)]
+unsafe fn high_halves(a: __m256i, b: __m256i) -> __m256i {
+    let packed = _mm256_packus_epi32(_mm256_srli_epi32::<16>(a), _mm256_srli_epi32::<16>(b));
+    _mm256_permute4x64_epi64::<0b11_01_10_00>(packed)
 }
 
 impl Lanes for Avx2 {
@@ -95,5 +115,48 @@ impl Lanes for Avx2 {
             _mm256_blendv_ps(no.0, yes.0, _mm256_cmp_ps::<_CMP_LT_OQ>(a.0, b.0)),
             _mm256_blendv_ps(no.1, yes.1, _mm256_cmp_ps::<_CMP_LT_OQ>(a.1, b.1)),
         )
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(source: *const Bf16) -> Self {
+        let wide = |at: *const Bf16| {
+            let values = _mm256_cvtepu16_epi32(_mm_loadu_si128(at.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(values))
+        };
+        Self(wide(source), wide(source.add(8)))
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_partial(source: *const Bf16, count: usize) -> Self {
+        let mut values = [Bf16::ZERO; LANES];
+        std::ptr::copy_nonoverlapping(source, values.as_mut_ptr(), count);
+        Self::load_bf16(values.as_ptr())
+    }
+    #[inline(always)]
+    unsafe fn store_bf16_partial(self, target: *mut Bf16, count: usize) {
+        let narrow = high_halves(rounded_bits(self.0), rounded_bits(self.1));
+        if count == LANES {
+            _mm256_storeu_si256(target.cast(), narrow);
+        } else {
+            let mut values = [Bf16::ZERO; LANES];
+            _mm256_storeu_si256(values.as_mut_ptr().cast(), narrow);
+            std::ptr::copy_nonoverlapping(values.as_ptr(), target, count);
+        }
+    }
+    #[inline(always)]
+    unsafe fn round_to_bf16(self) -> Self {
+        Self(_mm256_castsi256_ps(rounded_bits(self.0)), _mm256_castsi256_ps(rounded_bits(self.1)))
+    }
+    #[inline(always)]
+    unsafe fn narrow(low: Self, high: Self) -> Self {
+        let low = high_halves(rounded_bits(low.0), rounded_bits(low.1));
+        let high = high_halves(rounded_bits(high.0), rounded_bits(high.1));
+        Self(_mm256_castsi256_ps(low), _mm256_castsi256_ps(high))
+    }
+    #[inline(always)]
+    unsafe fn pair(even: Self, odd: Self) -> Self {
+        let merge = |even, odd| {
+            let low = _mm256_srli_epi32::<16>(_mm256_castps_si256(even));
+            _mm256_castsi256_ps(_mm256_or_si256(low, _mm256_castps_si256(odd)))
+        };
+        Self(merge(even.0, odd.0), merge(even.1, odd.1))
     }
 }

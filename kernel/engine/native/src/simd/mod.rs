@@ -1,13 +1,14 @@
 //! Sixteen `f32` lanes at a time on whatever the processor has, chosen at run time.
 //!
-//! Kernels are generic functions over [`Lanes`]; [`vectorized!`] compiles each three times (AVX-512, AVX2 with FMA,
-//! portable) and calls the best one. Width and order of operations are the same in all three, so AVX-512 and AVX2
+//! Kernels are generic functions over [`Lanes`]; [`vectorized!`] compiles each four times (AVX-512 with and without
+//! BF16, AVX2 with FMA, portable) and calls the best one. Width and order of operations are the same in all three, so AVX-512 and AVX2
 //! give bitwise the same results; the portable version differs where it has no fused multiply-add.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod bf16;
 pub mod math;
 mod portable;
 
@@ -17,6 +18,7 @@ use std::sync::OnceLock;
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
+pub use bf16::{Bf16, Element};
 pub use portable::Portable;
 
 /// Lanes in a vector.
@@ -57,6 +59,35 @@ pub trait Lanes: Copy {
     unsafe fn power_of_two(self) -> Self;
     /// Where a < b the lane of `yes`, elsewhere of `no`.
     unsafe fn select_less(a: Self, b: Self, yes: Self, no: Self) -> Self;
+    /// Sixteen bf16 values from `source`, unaligned.
+    unsafe fn load_bf16(source: *const Bf16) -> Self;
+    /// The first `count` (0..=16) bf16 values from `source`, zeros after; touches no memory beyond them.
+    unsafe fn load_bf16_partial(source: *const Bf16, count: usize) -> Self;
+    /// Stores the first `count` (0..=16) lanes as the nearest bf16 values, ties to even.
+    unsafe fn store_bf16_partial(self, target: *mut Bf16, count: usize);
+    /// The nearest bf16 values.
+    unsafe fn round_to_bf16(self) -> Self;
+    /// Thirty-two bf16 values in order, two in each lane: those nearest to `low`, then those nearest to `high`.
+    unsafe fn narrow(low: Self, high: Self) -> Self;
+    /// The lanes of two vectors of bf16 values (low halves zero), `even` in the low half of each lane.
+    unsafe fn pair(even: Self, odd: Self) -> Self;
+    /// Lane j of vector i becomes lane i of vector j.
+    #[inline(always)]
+    unsafe fn transpose(rows: [Self; LANES]) -> [Self; LANES] {
+        // Through a buffer in L1.
+        let mut block = [[0.0f32; LANES]; LANES];
+        for i in 0..LANES {
+            let row = rows[i].to_array();
+            for j in 0..LANES {
+                block[j][i] = row[j];
+            }
+        }
+        let mut out = rows;
+        for j in 0..LANES {
+            out[j] = Self::load(block[j].as_ptr());
+        }
+        out
+    }
     /// The lanes as an array.
     #[inline(always)]
     unsafe fn to_array(self) -> [f32; LANES] {
@@ -88,10 +119,12 @@ pub enum Level {
     Avx2,
     /// AVX-512 F, BW, DQ, VL (x86-64-v4).
     Avx512,
+    /// The same with AVX512-BF16.
+    Avx512Bf16,
 }
 
 impl Level {
-    const ALL: [Level; 3] = [Level::Avx512, Level::Avx2, Level::Portable];
+    const ALL: [Level; 4] = [Level::Avx512Bf16, Level::Avx512, Level::Avx2, Level::Portable];
 
     /// What this processor has, best first.
     pub fn available() -> impl Iterator<Item = Level> {
@@ -104,6 +137,7 @@ impl Level {
             Level::Portable => "portable",
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
+            Level::Avx512Bf16 => "avx512bf16",
         }
     }
 }
@@ -125,6 +159,8 @@ fn detected() -> Level {
         && is_x86_feature_detected!("avx512vl");
     if !(is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")) {
         Level::Portable
+    } else if v4 && is_x86_feature_detected!("avx512bf16") {
+        Level::Avx512Bf16
     } else if v4 {
         Level::Avx512
     } else {
@@ -145,15 +181,20 @@ macro_rules! vectorized {
         $vis unsafe fn $name($($argument: $type),*) $(-> $result)? {
             #[cfg(target_arch = "x86_64")]
             {
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,bmi2")]
+                unsafe fn avx512bf16($($argument: $type),*) $(-> $result)? {
+                    $body::<$crate::simd::Avx512<true>>($($argument),*)
+                }
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi2")]
                 unsafe fn avx512($($argument: $type),*) $(-> $result)? {
-                    $body::<$crate::simd::Avx512>($($argument),*)
+                    $body::<$crate::simd::Avx512<false>>($($argument),*)
                 }
                 #[target_feature(enable = "avx2,fma")]
                 unsafe fn avx2($($argument: $type),*) $(-> $result)? {
                     $body::<$crate::simd::Avx2>($($argument),*)
                 }
                 match $crate::simd::level() {
+                    $crate::simd::Level::Avx512Bf16 => return avx512bf16($($argument),*),
                     $crate::simd::Level::Avx512 => return avx512($($argument),*),
                     $crate::simd::Level::Avx2 => return avx2($($argument),*),
                     $crate::simd::Level::Portable => {}
@@ -192,7 +233,22 @@ mod tests {
         let mut partial = [9.0f32; 16];
         a.store_partial(partial.as_mut_ptr(), 7);
         results.extend(partial);
+        results.extend(a.round_to_bf16().to_array());
+        results.extend(S::pair(a.round_to_bf16(), b.round_to_bf16()).to_array().map(positive));
+        results.extend(S::narrow(a, b).to_array().map(positive));
+        let mut narrow = [Bf16::ZERO; 16];
+        a.store_bf16_partial(narrow.as_mut_ptr(), 5);
+        b.store_bf16_partial(narrow.as_mut_ptr().add(5), 11);
+        results.extend(S::load_bf16(narrow.as_ptr()).to_array());
+        results.extend(S::load_bf16_partial(narrow.as_ptr(), 7).to_array());
+        let rows = std::array::from_fn(|i| a.mul(S::splat(i as f32)));
+        results.extend(S::transpose(rows).iter().flat_map(|row| row.to_array()));
         results
+    }
+
+    /// Pairs of bf16 values as numbers that compare equal to themselves.
+    fn positive(pair: f32) -> f32 {
+        (pair.to_bits() >> 4) as f32 + (pair.to_bits() & 15) as f32
     }
 
     #[test]
@@ -204,7 +260,10 @@ mod tests {
                 assert_eq!(exercise::<Avx2>(), expected);
             }
             if detected() >= Level::Avx512 {
-                assert_eq!(exercise::<Avx512>(), expected);
+                assert_eq!(exercise::<Avx512<false>>(), expected);
+            }
+            if detected() >= Level::Avx512Bf16 {
+                assert_eq!(exercise::<Avx512<true>>(), expected);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! [`Lanes`] in plain Rust, for processors without AVX2; compilers turn it into what the target has (SSE2, NEON).
 
-use super::{LANES, Lanes};
+use super::{Bf16, LANES, Lanes};
 
 /// Sixteen lanes in an array.
 #[derive(Clone, Copy)]
@@ -105,5 +105,38 @@ impl Lanes for Portable {
             result.0[i] = if a.0[i] < b.0[i] { yes.0[i] } else { no.0[i] };
         }
         result
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(source: *const Bf16) -> Self {
+        Self(source.cast::<[Bf16; LANES]>().read_unaligned().map(Bf16::to_f32))
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_partial(source: *const Bf16, count: usize) -> Self {
+        let mut lanes = [0.0; LANES];
+        for (i, lane) in lanes.iter_mut().enumerate().take(count) {
+            *lane = (*source.add(i)).to_f32();
+        }
+        Self(lanes)
+    }
+    #[inline(always)]
+    unsafe fn store_bf16_partial(self, target: *mut Bf16, count: usize) {
+        for (i, lane) in self.0.iter().enumerate().take(count) {
+            *target.add(i) = Bf16::from_f32(*lane);
+        }
+    }
+    #[inline(always)]
+    unsafe fn round_to_bf16(self) -> Self {
+        self.map(|x| Bf16::from_f32(x).to_f32())
+    }
+    #[inline(always)]
+    unsafe fn narrow(low: Self, high: Self) -> Self {
+        let bits = |x: f32| u32::from(Bf16::from_f32(x).0);
+        let all: [f32; 2 * LANES] =
+            std::array::from_fn(|i| if i < LANES { low.0[i] } else { high.0[i - LANES] });
+        Self(std::array::from_fn(|i| f32::from_bits(bits(all[2 * i]) | bits(all[2 * i + 1]) << 16)))
+    }
+    #[inline(always)]
+    unsafe fn pair(even: Self, odd: Self) -> Self {
+        even.map2(odd, |even, odd| f32::from_bits(even.to_bits() >> 16 | odd.to_bits()))
     }
 }
