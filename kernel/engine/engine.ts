@@ -133,8 +133,11 @@ export interface Engine {
     pre: Tensor,
     activation: Activation,
   ): void;
-  /** dw += xᵀ (bf16) · dout (bf16); dbias += column sums of dout (or none). */
-  linearWeightGradient(dw: Tensor, dbias: Tensor | null, x: Tensor, dout: Tensor): void;
+  /**
+   * dw += xᵀ (bf16) · dout (bf16); dbias += column sums of dout (or none). With `fresh` both are overwritten: the first
+   * gradients of a step need no cleared memory.
+   */
+  linearWeightGradient(dw: Tensor, dbias: Tensor | null, x: Tensor, dout: Tensor, fresh?: boolean): void;
 
   /**
    * Causal multi-head attention, scores / sqrt(C/H). qkv [B*T, 3C] (bf16) = [Q|K|V], each [H, C/H]; out [B*T, C] (bf16);
@@ -182,7 +185,7 @@ export interface Engine {
    * in nats. A target of -1 is ignored (loss 0, no gradient).
    */
   crossEntropy(losses: Tensor, x: Tensor, whead: Tensor, targets: Tensor): void;
-  /** The same, with gradients of lossScale * sum(losses): dx overwritten, dwhead += . */
+  /** The same, with gradients of lossScale * sum(losses): dx (bf16) overwritten, dwhead += or with `fresh` overwritten. */
   crossEntropyBackward(
     losses: Tensor,
     dx: Tensor,
@@ -191,6 +194,7 @@ export interface Engine {
     whead: Tensor,
     targets: Tensor,
     lossScale: number,
+    fresh?: boolean,
   ): void;
   /** out [N,V] = x [N,C] (bf16) · wheadᵀ (bf16): for sampling. */
   logits(out: Tensor, x: Tensor, whead: Tensor): void;

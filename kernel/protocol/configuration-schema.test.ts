@@ -28,7 +28,7 @@ test('every problem is listed at once, with key, value and what is allowed, thos
   assert.deepEqual(
     problems({
       data: { ...text, tokenizer: 'words' },
-      training: { steps: 0, batchsize: 4, precision: 'bf16', sequenceLength: 512 },
+      training: { steps: 0, batchsize: 4, precision: 'fp8', sequenceLength: 512 },
       parallel: { data: 2, microBatches: 3 },
       model: { width: 3.5, heads: 3 },
     }),
@@ -36,8 +36,8 @@ test('every problem is listed at once, with key, value and what is allowed, thos
       'model.width is 3.5: allowed is a whole number',
       'data.tokenizer is "words": allowed is "gpt2", "bpe", "byte", "char"',
       'training.steps is 0: allowed is at least 1',
-      'training.precision is "bf16": allowed is "fp32"',
-      'training.batchsize is not known: did you mean batchSize? Allowed: steps, batchSize, sequenceLength, seed, precision, optimizer, schedule, evaluateEvery, checkpointEvery',
+      'training.precision is "fp8": allowed is "fp32", "bf16"',
+      'training.batchsize is not known: did you mean batchSize? Allowed: steps, batchSize, sequenceLength, seed, precision, optimizer, schedule, evaluateEvery, checkpointEvery, activationCheckpointing',
       'parallel.data is 2: allowed is 1',
       'training.sequenceLength is 512: allowed is at most model.contextLength, 256',
     ],

@@ -40,7 +40,7 @@ const schema = z.strictObject({
       batchSize: count,
       sequenceLength: count,
       seed: z.int().min(0),
-      precision: z.literal('fp32'),
+      precision: z.enum(['fp32', 'bf16']),
       optimizer: z
         .strictObject({
           type: z.literal('adamw'),
@@ -60,6 +60,7 @@ const schema = z.strictObject({
         .partial(),
       evaluateEvery: z.int().min(0),
       checkpointEvery: z.int().min(0),
+      activationCheckpointing: z.boolean(),
     })
     .partial()
     .optional(),
@@ -184,7 +185,7 @@ function fill(value: RunConfiguration): ResolvedConfiguration {
       batchSize: training.batchSize ?? 8,
       sequenceLength: training.sequenceLength ?? Math.min(256, shape.contextLength),
       seed: training.seed ?? 42,
-      precision: 'fp32',
+      precision: training.precision ?? 'fp32',
       optimizer: {
         type: 'adamw',
         learningRate: 3e-4,
@@ -202,6 +203,7 @@ function fill(value: RunConfiguration): ResolvedConfiguration {
       },
       evaluateEvery: training.evaluateEvery ?? 50,
       checkpointEvery: training.checkpointEvery ?? 100,
+      activationCheckpointing: training.activationCheckpointing ?? false,
     },
     parallel: { data: 1, pipeline: 1, tensor: 1, zero: 0, microBatches: 1, ...value.parallel },
     engine: { type: 'native', device: 'cpu', ...value.engine },

@@ -88,13 +88,16 @@ export interface TrainingConfiguration {
   sequenceLength?: number;
   /** Seed of weights, data order and dropout. Default 42. */
   seed?: number;
-  precision?: 'fp32';
+  /** `bf16`: activations and products in bf16 with f32 sums; weights, statistics and the optimizer stay f32. Default `fp32`. */
+  precision?: 'fp32' | 'bf16';
   optimizer?: OptimizerConfiguration;
   schedule?: ScheduleConfiguration;
   /** Steps between evaluations on the held-out split; 0 = only at the end. Default 50. */
   evaluateEvery?: number;
   /** Steps between checkpoints; 0 = only at the end. Default 100. */
   checkpointEvery?: number;
+  /** Keep only each block's input and compute the rest again for the backward pass: less memory, more time. Default false. */
+  activationCheckpointing?: boolean;
 }
 
 /** Layout over ranks. This version trains on one rank; micro-batches work. */
@@ -154,11 +157,12 @@ export interface ResolvedConfiguration {
     batchSize: number;
     sequenceLength: number;
     seed: number;
-    precision: 'fp32';
+    precision: 'fp32' | 'bf16';
     optimizer: Required<OptimizerConfiguration>;
     schedule: Required<ScheduleConfiguration>;
     evaluateEvery: number;
     checkpointEvery: number;
+    activationCheckpointing: boolean;
   };
   parallel: Required<ParallelConfiguration>;
   /** `threads` absent: decided by the rank from the CPUs that it may use. */

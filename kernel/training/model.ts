@@ -5,15 +5,22 @@
  * There is no tape: a block's backward is called with what its forward kept, so a pipeline can hold blocks apart
  * and activation checkpointing is a second forward.
  */
-import type { DropoutKey, Engine, Tensor } from '../engine/engine.ts';
+import type { DataType, DropoutKey, Engine, Tensor } from '../engine/engine.ts';
 import type { GptShape, ParameterSet } from './parameters.ts';
 
 /** Dropout streams lie above those of the initial weights. */
 const DROPOUT_STREAM = 1 << 24;
 
-/** What a block's forward keeps for its backward. */
+/** How a pass computes and what it keeps. */
+export interface PassOptions {
+  /** `bf16`: activations are kept and multiplied in bf16; the residual stream, statistics, sums and gradients are f32. */
+  readonly precision?: 'fp32' | 'bf16';
+  /** Keep only each block's input, and run its forward again before its backward: less memory, the same numbers. */
+  readonly activationCheckpointing?: boolean;
+}
+
+/** What a block's forward keeps for its backward, beside its input. */
 interface BlockActivations {
-  readonly xNC: Tensor;
   readonly norm1NC: Tensor;
   readonly mean1N: Tensor;
   readonly rstd1N: Tensor;
@@ -45,8 +52,10 @@ export class TrainingPass {
   readonly #B: number;
   readonly #T: number;
   readonly #blocks: BlockActivations[] = [];
+  /** The residual stream before each block, and after the last. */
+  readonly #streamNC: Tensor[] = [];
+  readonly #checkpointing: boolean;
   readonly #owned: Tensor[] = [];
-  readonly #lastNC: Tensor;
   readonly #normNC: Tensor;
   readonly #meanN: Tensor;
   readonly #rstdN: Tensor;
@@ -57,43 +66,47 @@ export class TrainingPass {
   readonly #dqkvN3C: Tensor;
   readonly #dpreN4C: Tensor;
 
-  constructor(engine: Engine, shape: GptShape, B: number, T: number) {
+  constructor(engine: Engine, shape: GptShape, B: number, T: number, options: PassOptions = {}) {
     const { width: C, heads: H, layers } = shape;
     const N = B * T;
     this.#engine = engine;
     this.#shape = shape;
     this.#B = B;
     this.#T = T;
-    const floats = (...size: number[]): Tensor => this.#own(engine.allocate('f32', size));
+    this.#checkpointing = options.activationCheckpointing ?? false;
+    const own = (type: DataType, size: number[]): Tensor => this.#own(engine.allocate(type, size));
+    const floats = (...size: number[]): Tensor => own('f32', size);
+    const activations = (...size: number[]): Tensor =>
+      own(options.precision === 'bf16' ? 'bf16' : 'f32', size);
     this.tokensN = this.#own(engine.allocate('i32', [N]));
     this.targetsN = this.#own(engine.allocate('i32', [N]));
     this.lossesN = floats(N);
-    for (let layer = 0; layer < layers; layer++) {
+    for (let layer = 0; layer <= layers; layer++) this.#streamNC.push(floats(N, C));
+    const kept = this.#checkpointing ? 1 : layers;
+    for (let block = 0; block < kept; block++) {
       this.#blocks.push({
-        xNC: floats(N, C),
-        norm1NC: floats(N, C),
+        norm1NC: activations(N, C),
         mean1N: floats(N),
         rstd1N: floats(N),
-        qkvN3C: floats(N, 3 * C),
-        attendedNC: floats(N, C),
+        qkvN3C: activations(N, 3 * C),
+        attendedNC: activations(N, C),
         logSumExpBHT: floats(B, H, T),
         middleNC: floats(N, C),
-        norm2NC: floats(N, C),
+        norm2NC: activations(N, C),
         mean2N: floats(N),
         rstd2N: floats(N),
-        preN4C: floats(N, 4 * C),
-        hiddenN4C: floats(N, 4 * C),
+        preN4C: activations(N, 4 * C),
+        hiddenN4C: activations(N, 4 * C),
       });
     }
-    this.#lastNC = floats(N, C);
-    this.#normNC = floats(N, C);
+    this.#normNC = activations(N, C);
     this.#meanN = floats(N);
     this.#rstdN = floats(N);
     this.#dxNC = floats(N, C);
     this.#scratchNC = floats(N, C);
     this.#scratch2NC = floats(N, C);
-    this.#dqkvN3C = floats(N, 3 * C);
-    this.#dpreN4C = floats(N, 4 * C);
+    this.#dqkvN3C = activations(N, 3 * C);
+    this.#dpreN4C = activations(N, 4 * C);
   }
 
   #own(tensor: Tensor): Tensor {
@@ -113,14 +126,19 @@ export class TrainingPass {
     this.#engine.crossEntropy(this.lossesN, xNC, head(parameters, this.#shape), this.targetsN);
   }
 
-  /** Losses [N], and gradients += those of lossScale * sum(losses). */
+  /**
+   * Losses [N], and gradients += those of lossScale * sum(losses); with `fresh` the gradients start here, whatever they
+   * hold: large ones are overwritten, which saves a step clearing them and reading the zeros.
+   */
   forwardBackward(
     parameters: ParameterSet,
     gradients: ParameterSet,
     lossScale: number,
     dropout: DropoutPosition,
+    fresh = false,
   ): void {
     const engine = this.#engine;
+    if (fresh) this.#clearSummedGradients(gradients);
     const keep = this.#shape.dropout > 0 ? dropout : undefined;
     const xNC = this.#forward(parameters, keep);
     const dnormNC = this.#scratchNC;
@@ -132,6 +150,7 @@ export class TrainingPass {
       head(parameters, this.#shape),
       this.targetsN,
       lossScale,
+      fresh,
     );
     engine.fill(this.#dxNC, 0);
     engine.layerNormBackward(
@@ -139,13 +158,15 @@ export class TrainingPass {
       gradients.get('ln_f.weight'),
       gradients.get('ln_f.bias'),
       dnormNC,
-      this.#lastNC,
+      this.#stream(this.#shape.layers),
       this.#meanN,
       this.#rstdN,
       parameters.get('ln_f.weight'),
     );
-    for (let layer = this.#blocks.length - 1; layer >= 0; layer--) {
-      this.#blockBackward(layer, parameters, gradients, keep);
+    for (let layer = this.#shape.layers - 1; layer >= 0; layer--) {
+      const forgotten = this.#checkpointing && layer < this.#shape.layers - 1;
+      if (forgotten) this.#blockForward(layer, parameters, keep);
+      this.#blockBackward(layer, parameters, gradients, fresh, keep);
     }
     if (keep) engine.dropout(this.#dxNC, this.#dxNC, this.#dropoutKey(keep, 0, this.#shape.width));
     engine.embeddingBackward(
@@ -155,6 +176,13 @@ export class TrainingPass {
       this.tokensN,
       this.#T,
     );
+  }
+
+  /** Zeroes the gradients that every operation adds to; the others begin by being overwritten. */
+  #clearSummedGradients(gradients: ParameterSet): void {
+    const summed = [gradients.others.flat, gradients.get('wpe.weight')];
+    if (!this.#shape.tieHead) summed.push(gradients.get('wte.weight'));
+    for (const tensor of summed) this.#engine.fill(tensor, 0);
   }
 
   release(): void {
@@ -174,7 +202,7 @@ export class TrainingPass {
   /** The final norm's output [N, C]. */
   #forward(parameters: ParameterSet, dropout?: DropoutPosition): Tensor {
     const engine = this.#engine;
-    const first = this.#blocks[0]?.xNC ?? this.#lastNC;
+    const first = this.#stream(0);
     engine.embedding(
       first,
       this.tokensN,
@@ -184,9 +212,10 @@ export class TrainingPass {
       0,
     );
     if (dropout) engine.dropout(first, first, this.#dropoutKey(dropout, 0, this.#shape.width));
-    this.#blocks.forEach((_, layer) => this.#blockForward(layer, parameters, dropout));
+    const { layers } = this.#shape;
+    for (let layer = 0; layer < layers; layer++) this.#blockForward(layer, parameters, dropout);
     const [gamma, beta] = [parameters.get('ln_f.weight'), parameters.get('ln_f.bias')];
-    engine.layerNorm(this.#normNC, this.#meanN, this.#rstdN, this.#lastNC, gamma, beta);
+    engine.layerNorm(this.#normNC, this.#meanN, this.#rstdN, this.#stream(layers), gamma, beta);
     return this.#normNC;
   }
 
@@ -194,18 +223,11 @@ export class TrainingPass {
     const engine = this.#engine;
     const { heads: H, width: C, activation } = this.#shape;
     const kept = this.#block(layer);
-    const outNC = this.#blocks[layer + 1]?.xNC ?? this.#lastNC;
+    const [xNC, outNC] = [this.#stream(layer), this.#stream(layer + 1)];
     const weight = (name: string): Tensor => parameters.get(`h.${layer}.${name}`);
     const branchNC = this.#scratchNC;
 
-    engine.layerNorm(
-      kept.norm1NC,
-      kept.mean1N,
-      kept.rstd1N,
-      kept.xNC,
-      weight('ln_1.weight'),
-      weight('ln_1.bias'),
-    );
+    engine.layerNorm(kept.norm1NC, kept.mean1N, kept.rstd1N, xNC, weight('ln_1.weight'), weight('ln_1.bias'));
     engine.linear(kept.qkvN3C, kept.norm1NC, weight('attn.c_attn.weight'), weight('attn.c_attn.bias'));
     const attentionKey = dropout && this.#dropoutKey(dropout, 1 + 3 * layer, H * this.#T);
     engine.attention(kept.attendedNC, kept.logSumExpBHT, kept.qkvN3C, this.#B, this.#T, H, attentionKey);
@@ -216,7 +238,7 @@ export class TrainingPass {
       kept.norm2NC,
       kept.mean2N,
       kept.rstd2N,
-      kept.xNC,
+      xNC,
       branchNC,
       weight('ln_2.weight'),
       weight('ln_2.bias'),
@@ -239,11 +261,13 @@ export class TrainingPass {
     layer: number,
     parameters: ParameterSet,
     gradients: ParameterSet,
+    fresh: boolean,
     dropout?: DropoutPosition,
   ): void {
     const engine = this.#engine;
     const { heads: H, width: C, activation } = this.#shape;
     const kept = this.#block(layer);
+    const xNC = this.#stream(layer);
     const weight = (name: string): Tensor => parameters.get(`h.${layer}.${name}`);
     const gradient = (name: string): Tensor => gradients.get(`h.${layer}.${name}`);
     const dxNC = this.#dxNC;
@@ -257,7 +281,7 @@ export class TrainingPass {
 
     const dmlpNC = intoBranch(3 + 3 * layer);
     const mlp = [gradient('mlp.c_proj.weight'), gradient('mlp.c_proj.bias')] as const;
-    engine.linearWeightGradient(...mlp, kept.hiddenN4C, dmlpNC);
+    engine.linearWeightGradient(...mlp, kept.hiddenN4C, dmlpNC, fresh);
     engine.linearActivationInputGradient(
       this.#dpreN4C,
       dmlpNC,
@@ -266,7 +290,7 @@ export class TrainingPass {
       activation,
     );
     const up = [gradient('mlp.c_fc.weight'), gradient('mlp.c_fc.bias')] as const;
-    engine.linearWeightGradient(...up, kept.norm2NC, this.#dpreN4C);
+    engine.linearWeightGradient(...up, kept.norm2NC, this.#dpreN4C, fresh);
     engine.linearInputGradient(dnormNC, this.#dpreN4C, weight('mlp.c_fc.weight'));
     engine.layerNormBackward(
       dxNC,
@@ -281,7 +305,7 @@ export class TrainingPass {
 
     const dprojectedNC = intoBranch(2 + 3 * layer);
     const projection = [gradient('attn.c_proj.weight'), gradient('attn.c_proj.bias')] as const;
-    engine.linearWeightGradient(...projection, kept.attendedNC, dprojectedNC);
+    engine.linearWeightGradient(...projection, kept.attendedNC, dprojectedNC, fresh);
     const dattendedNC = this.#scratchNC;
     engine.linearInputGradient(dattendedNC, dprojectedNC, weight('attn.c_proj.weight'));
     const attentionKey = dropout && this.#dropoutKey(dropout, 1 + 3 * layer, H * this.#T);
@@ -297,14 +321,14 @@ export class TrainingPass {
       attentionKey,
     );
     const qkv = [gradient('attn.c_attn.weight'), gradient('attn.c_attn.bias')] as const;
-    engine.linearWeightGradient(...qkv, kept.norm1NC, this.#dqkvN3C);
+    engine.linearWeightGradient(...qkv, kept.norm1NC, this.#dqkvN3C, fresh);
     engine.linearInputGradient(dnormNC, this.#dqkvN3C, weight('attn.c_attn.weight'));
     engine.layerNormBackward(
       dxNC,
       gradient('ln_1.weight'),
       gradient('ln_1.bias'),
       dnormNC,
-      kept.xNC,
+      xNC,
       kept.mean1N,
       kept.rstd1N,
       weight('ln_1.weight'),
@@ -312,9 +336,15 @@ export class TrainingPass {
   }
 
   #block(layer: number): BlockActivations {
-    const block = this.#blocks[layer];
+    const block = this.#blocks[this.#checkpointing ? 0 : layer];
     if (block === undefined) throw new RangeError(`Layer ${layer} of ${this.#blocks.length}`);
     return block;
+  }
+
+  #stream(layer: number): Tensor {
+    const stream = this.#streamNC[layer];
+    if (stream === undefined) throw new RangeError(`Layer ${layer} of ${this.#streamNC.length - 1}`);
+    return stream;
   }
 }
 

@@ -128,7 +128,7 @@ export async function train(
   const parameters = new ParameterSet(engine, specifications);
   const gradients = new ParameterSet(engine, specifications);
   const optimizer = new AdamW(engine, specifications, training.optimizer);
-  const pass = new TrainingPass(engine, shape, perMicroBatch, T);
+  const pass = new TrainingPass(engine, shape, perMicroBatch, T, training);
   const state = { specifications, parameters, m: optimizer.m, v: optimizer.v };
 
   let done = 0;
@@ -193,12 +193,11 @@ export async function train(
     const step = done + 1;
     const rate = learningRate(step, steps, training.optimizer.learningRate, training.schedule);
     const losses: Promise<Float32Array | Int32Array>[] = [];
-    gradients.clear(engine);
     for (let micro = 0; micro < parallel.microBatches; micro++) {
       const firstSequence = done * batchSize + micro * perMicroBatch;
       const batch = data.sequences.batch(firstSequence, perMicroBatch);
       pass.load(batch.tokens, batch.targets);
-      pass.forwardBackward(parameters, gradients, 1 / (batchSize * T), { seed, firstSequence });
+      pass.forwardBackward(parameters, gradients, 1 / (batchSize * T), { seed, firstSequence }, micro === 0);
       losses.push(engine.read(pass.lossesN));
     }
     optimizer.step(parameters, gradients, step, rate);

@@ -232,6 +232,16 @@ export function linearLayers(N: number, I: number, O: number): OperationCase[] {
         },
       ),
     ),
+    operationCase(
+      ['linearWeightGradient'],
+      `${title} fresh`,
+      { ...inputs, dw: stale([I, O]), dbias: stale([O]) },
+      ['dw', 'dbias'],
+      sumTolerance(N),
+      (engine, t) => {
+        engine.linearWeightGradient(t.dw, t.dbias, t.x, t.dout, true);
+      },
+    ),
   ];
 }
 
@@ -303,15 +313,17 @@ export function heads(N: number, C: number, V: number): OperationCase[] {
         engine.crossEntropy(t.losses, t.x, t.whead, t.targets);
       },
     ),
-    operationCase(
-      ['crossEntropyBackward'],
-      title,
-      { ...inputs, losses, dx: stale([N, C]), dwhead: stale([V, C]) },
-      ['losses', 'dx', 'dwhead'],
-      1e-5,
-      (engine, t) => {
-        engine.crossEntropyBackward(t.losses, t.dx, t.dwhead, t.x, t.whead, t.targets, 0.3);
-      },
+    ...[false, true].map((fresh) =>
+      operationCase(
+        ['crossEntropyBackward'],
+        fresh ? `${title} fresh` : title,
+        { ...inputs, losses, dx: stale([N, C]), dwhead: stale([V, C]) },
+        ['losses', 'dx', 'dwhead'],
+        1e-5,
+        (engine, t) => {
+          engine.crossEntropyBackward(t.losses, t.dx, t.dwhead, t.x, t.whead, t.targets, 0.3, fresh);
+        },
+      ),
     ),
     operationCase(
       ['logits'],
@@ -401,6 +413,7 @@ const table: readonly OperationCase[] = [
   ...heads(3, 5, 2),
   ...heads(37, 17, 101),
   ...heads(259, 24, 523),
+  ...heads(530, 3, 70),
 ];
 
 export const cases: readonly OperationCase[] = table.flatMap((one) => [one, ...inBf16(one)]);

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { suite, test } from 'node:test';
 import type { Engine, Tensor } from '../../kernel/engine/engine.ts';
-import { TrainingPass } from '../../kernel/training/model.ts';
+import { type PassOptions, TrainingPass } from '../../kernel/training/model.ts';
 import { AdamW } from '../../kernel/training/optimizer.ts';
 import { type GptShape, ParameterSet, parameterSpecifications } from '../../kernel/training/parameters.ts';
 import { learningRate } from '../../kernel/training/schedule.ts';
@@ -57,6 +57,9 @@ const float64: Tolerances = {
   keyBiases: 1e-9,
 };
 const float32: Tolerances = { loss: 1e-6, gradient: 1e-5, laterLoss: 1e-5, weights: 1e-3, keyBiases: 0.2 };
+
+/** bf16 keeps 8 bits: 2^-9 = 0.2 % a rounding. Adam divides each gradient by its own size, small noisy ones too. */
+const bfloat16: Tolerances = { loss: 2e-3, gradient: 3e-2, laterLoss: 3e-2, weights: 0.6, keyBiases: 2 };
 
 function loadOracle(name: string): Oracle {
   return JSON.parse(readFileSync(new URL(`${name}.json`, import.meta.url), 'utf8')) as Oracle;
@@ -121,7 +124,7 @@ class Trainee {
   readonly optimizer: AdamW;
   readonly pass: TrainingPass;
 
-  constructor(engine: Engine, oracle: Oracle) {
+  constructor(engine: Engine, oracle: Oracle, options: PassOptions) {
     const shape = { ...oracle.model, dropout: 0 };
     const specifications = parameterSpecifications(shape);
     assert.deepEqual(
@@ -137,7 +140,7 @@ class Trainee {
       learningRate: 0,
       ...oracle.optimizer,
     });
-    this.pass = new TrainingPass(engine, shape, oracle.sequences, oracle.tokens);
+    this.pass = new TrainingPass(engine, shape, oracle.sequences, oracle.tokens, options);
     for (const [name, weights] of initialWeights(oracle)) engine.write(this.parameters.get(name), weights);
   }
 
@@ -171,11 +174,17 @@ class Trainee {
 }
 
 const subjects = [
-  { name: 'reference', open: (): Engine => new ReferenceEngine(), tolerances: float64 },
-  ...engines.map((engine) => ({ name: engine.name, open: () => engine.open(2), tolerances: float32 })),
+  { name: 'reference', open: (): Engine => new ReferenceEngine(), tolerances: float64, options: {} },
+  ...engines.flatMap((engine) => {
+    const [{ name }, open] = [engine, (): Engine => engine.open(2)];
+    return [
+      { name, open, tolerances: float32, options: {} },
+      { name: `${name} (bf16)`, open, tolerances: bfloat16, options: { precision: 'bf16' as const } },
+    ];
+  }),
 ];
 
-for (const { name, open, tolerances } of subjects) {
+for (const { name, open, tolerances, options } of subjects) {
   for (const file of ['gpt2-tied-tanh', 'gpt2-untied-erf']) {
     suite(`${file} on the ${name} engine`, () => {
       test('starts from the same weights as PyTorch', () => {
@@ -188,7 +197,7 @@ for (const { name, open, tolerances } of subjects) {
       test('has the loss and every gradient that PyTorch has', async () => {
         const engine = open();
         const oracle = loadOracle(file);
-        const trainee = new Trainee(engine, oracle);
+        const trainee = new Trainee(engine, oracle, options);
         trainee.load(0);
         trainee.pass.evaluate(trainee.parameters);
         assertClose('loss without gradients', await trainee.meanLoss(), oracle.loss, tolerances.loss);
@@ -209,7 +218,7 @@ for (const { name, open, tolerances } of subjects) {
         const engine = open();
         const oracle = loadOracle(file);
         const { schedule } = oracle;
-        const trainee = new Trainee(engine, oracle);
+        const trainee = new Trainee(engine, oracle, options);
         for (const [index, expected] of oracle.steps.entries()) {
           const step = index + 1;
           const rate = learningRate(step, schedule.steps, schedule.learningRate, {

@@ -311,7 +311,8 @@ export class ReferenceEngine implements Engine {
     for (let i = 0; i < dz.length; i++) dz[i] = get(dz, i) * geluDerivative(get(z, i), activation);
   }
 
-  linearWeightGradient(dw: Tensor, dbias: Tensor | null, x: Tensor, dout: Tensor): void {
+  linearWeightGradient(dw: Tensor, dbias: Tensor | null, x: Tensor, dout: Tensor, fresh = false): void {
+    if (fresh) for (const one of dbias ? [dw, dbias] : [dw]) this.fill(one, 0);
     const [I, O] = matrixShape(dw, 'dw');
     const N = rowsOf(x, 'x', I);
     const p = reals(x, 'x');
@@ -425,7 +426,9 @@ export class ReferenceEngine implements Engine {
     whead: Tensor,
     targets: Tensor,
     lossScale: number,
+    fresh = false,
   ): void {
+    if (fresh) this.fill(dwhead, 0);
     this.crossEntropy(losses, x, whead, targets);
     const [V, C] = matrixShape(whead, 'whead');
     const ids = integers(targets, 'targets');

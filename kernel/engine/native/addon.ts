@@ -100,6 +100,7 @@ export interface AddonEngine {
     dbias: Region | null,
     x: Region,
     dout: Region,
+    fresh: boolean,
     n: number,
     i: number,
     o: number,
@@ -147,6 +148,7 @@ export interface AddonEngine {
     dx: Region | null,
     dwhead: Region | null,
     scale: number,
+    fresh: boolean,
   ): void;
   logits(out: Region, x: Region, whead: Region, n: number, c: number): void;
   squaredNorm(out: Region, x: Region): void;

@@ -380,7 +380,7 @@ export class NativeEngine implements Engine {
     );
   }
 
-  linearWeightGradient(dw: Tensor, dbias: Tensor | null, x: Tensor, dout: Tensor): void {
+  linearWeightGradient(dw: Tensor, dbias: Tensor | null, x: Tensor, dout: Tensor, fresh = false): void {
     const check = this.#check('linearWeightGradient');
     const s = linearShapes(check, dw, 'x', x, 'inputs', 'dw');
     const gradient = check.sized('dout', dout, s.N * s.O, `[N, O] = [${s.N}, ${s.O}]`, 'real');
@@ -391,6 +391,7 @@ export class NativeEngine implements Engine {
       sums?.region ?? null,
       s.tensor.region,
       gradient.region,
+      fresh,
       s.N,
       s.I,
       s.O,
@@ -499,6 +500,7 @@ export class NativeEngine implements Engine {
       null,
       null,
       0,
+      false,
     );
   }
 
@@ -510,6 +512,7 @@ export class NativeEngine implements Engine {
     whead: Tensor,
     targets: Tensor,
     lossScale: number,
+    fresh = false,
   ): void {
     const check = this.#check('crossEntropyBackward');
     const s = headShapes(check, losses, x, whead, targets);
@@ -529,6 +532,7 @@ export class NativeEngine implements Engine {
       input.region,
       head.region,
       lossScale,
+      fresh,
     );
   }
 

@@ -15,6 +15,7 @@ use crate::ops::philox::Key;
 use crate::ops::{
     adamw, attention, cross_entropy, dropout, elementwise, embedding, layer_norm, linear, norm, random,
 };
+use crate::product::Store;
 use crate::simd::{Level, level};
 use napi::bindgen_prelude::{Env, Error, Object, Result, Status, Uint8Array};
 use napi_derive::napi;
@@ -446,7 +447,7 @@ impl NativeEngine {
         })
     }
 
-    /// dw += xᵀ · dout, dbias += column sums of dout
+    /// dw += xᵀ · dout, dbias += column sums of dout; with `fresh` they are overwritten
     #[napi]
     pub fn linear_weight_gradient(
         &self,
@@ -454,6 +455,7 @@ impl NativeEngine {
         dbias: Option<&Region>,
         x: &Region,
         dout: &Region,
+        fresh: bool,
         n: u32,
         i: u32,
         o: u32,
@@ -462,7 +464,8 @@ impl NativeEngine {
         self.queue(move |state| unsafe {
             let dbias = dbias.as_ref().map(|dbias| dbias.floats_mut());
             let (x, dout, packed) = (x.values(), dout.values(), &mut state.scratch.packed);
-            linear::linear_weight_gradient(dw.floats_mut(), dbias, x, dout, sizes(n, i, o), packed);
+            let mode = if fresh { Store::Replace } else { Store::Add };
+            linear::linear_weight_gradient(dw.floats_mut(), dbias, x, dout, mode, sizes(n, i, o), packed);
             Ok(())
         })
     }
@@ -544,6 +547,7 @@ impl NativeEngine {
         dx: Option<&Region>,
         dwhead: Option<&Region>,
         scale: f64,
+        fresh: bool,
     ) -> Result<()> {
         let (losses, x, whead, targets) = (losses.0.clone(), x.0.clone(), whead.0.clone(), targets.0.clone());
         let gradients = slot(dx).zip(slot(dwhead));
@@ -552,6 +556,7 @@ impl NativeEngine {
                 dx: dx.target(),
                 dwhead: dwhead.floats_mut(),
                 scale: scale as f32,
+                store: if fresh { Store::Replace } else { Store::Add },
             });
             cross_entropy::cross_entropy(
                 losses.floats_mut(),

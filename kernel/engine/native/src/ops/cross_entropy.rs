@@ -3,7 +3,7 @@
 
 use crate::memory::Scratch;
 use crate::parallel::{Shared, for_each, range, ranges};
-use crate::product::{Operand, Precision, product, tile_columns};
+use crate::product::{Operand, Precision, Store, product, tile_columns};
 use crate::simd::math::exp;
 use crate::simd::{LANES, Lanes, vectorized};
 use crate::values::{Target, Values};
@@ -11,14 +11,16 @@ use crate::values::{Target, Values};
 /// Tokens whose logits exist at a time: as many as make passing over the head for each cheap beside the products.
 const TOKENS: usize = 512;
 
-/// What the backward pass adds to.
+/// What the backward pass writes.
 pub struct Gradients<'a> {
     /// [N, C], overwritten.
     pub dx: Target,
-    /// [V, C], added to.
+    /// [V, C]
     pub dwhead: &'a mut [f32],
     /// Gradients are those of scale * sum(losses).
     pub scale: f32,
+    /// Of dwhead.
+    pub store: Store,
 }
 
 /// Of one tile's logits of one token: their maximum, and the sum of e^(logit - maximum).
@@ -55,6 +57,7 @@ pub fn cross_entropy(
             dx: g.dx.part(tokens.start * c..tokens.end * c),
             dwhead: &mut *g.dwhead,
             scale: g.scale,
+            store: if tile == 0 { g.store } else { Store::Add },
         });
         let losses = &mut losses[tokens];
         job.run(losses, gradients, scratch);
@@ -68,11 +71,8 @@ pub fn logits(out: &mut [f32], x: Values, whead: Values, n: usize, c: usize, scr
     assert!(out.len() == n * v && x.len() == n * c);
     let out = Shared::new(out);
     let (rows, columns) = (Operand::along_rows(x, c), Operand::along_rows(whead, c));
-    product(Precision::of(&[x, whead]), (n, v, c), rows, columns, &mut scratch.packed, |tile| {
-        for row in tile.rows.clone() {
-            let at = row * v + tile.columns.start;
-            unsafe { out.part(at..at + tile.columns.len()) }.copy_from_slice(tile.row(row));
-        }
+    product(Precision::of(&[x, whead]), (n, v, c), rows, columns, &mut scratch.packed, |tile| unsafe {
+        tile.put(out, v, Store::Replace);
     });
 }
 
@@ -122,16 +122,13 @@ impl Job<'_> {
             // So far each holds its target's logit.
             *loss = if self.targets[token] < 0 { 0.0 } else { log_sums[token] - *loss };
         }
-        let (Some(kept), Some(Gradients { dx, dwhead, scale })) = (kept, gradients) else { return };
+        let (Some(kept), Some(Gradients { dx, dwhead, scale, store })) = (kept, gradients) else { return };
         self.differentiate(kept, parts, &log_sums, width, scale);
         let gradient = unsafe { kept.values() };
         let (down, across) = (Operand::along_columns(gradient, v), Operand::along_columns(self.x, c));
         let dwhead = Shared::new(dwhead);
-        product(self.precision, (v, c, n), down, across, &mut scratch.packed, |tile| {
-            for row in tile.rows.clone() {
-                let at = row * c + tile.columns.start;
-                Values::F32(tile.row(row)).add_to(0, unsafe { dwhead.part(at..at + tile.columns.len()) });
-            }
+        product(self.precision, (v, c, n), down, across, &mut scratch.packed, |tile| unsafe {
+            tile.put(dwhead, c, store);
         });
         let (down, across) = (Operand::along_rows(gradient, v), Operand::along_columns(self.whead, c));
         product(self.precision, (n, c, v), down, across, &mut scratch.packed, |tile| {
@@ -211,7 +208,7 @@ mod tests {
         let targets: Vec<i32> = (0..n).map(|i| if i % 7 == 3 { -1 } else { (i * 37 % v) as i32 }).collect();
         let (mut losses, mut dx, mut dwhead) = (vec![0.0; n], vec![9.0; n * c], vec![1.0; v * c]);
         let scale = 0.5;
-        let gradients = Gradients { dx: Target::of(&mut dx), dwhead: &mut dwhead, scale };
+        let gradients = Gradients { dx: Target::of(&mut dx), dwhead: &mut dwhead, scale, store: Store::Add };
         let (xs, heads, mut scratch) = (Values::F32(&x), Values::F32(&whead), Scratch::default());
         cross_entropy(&mut losses, xs, heads, &targets, Some(gradients), &mut scratch, c).unwrap();
 

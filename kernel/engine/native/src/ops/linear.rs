@@ -3,7 +3,7 @@
 use crate::memory::Buffer;
 use crate::ops::gelu::{Activation, activate, multiply_by_derivative};
 use crate::parallel::{Shared, for_ranges, range, ranges};
-use crate::product::{Operand, Precision, product};
+use crate::product::{Operand, Precision, Store, product};
 use crate::values::{Target, Values};
 
 /// Rows summed before their sum joins the bias gradient, and columns of one task.
@@ -99,27 +99,28 @@ pub fn linear_input_gradient(
     });
 }
 
-/// dw [I,O] += x [N,I]ᵀ · dout [N,O]; dbias [O] += column sums of dout.
+/// dw [I,O] = or += x [N,I]ᵀ · dout [N,O]; dbias [O] = or += column sums of dout.
 pub fn linear_weight_gradient(
     dw: &mut [f32],
     dbias: Option<&mut [f32]>,
     x: Values,
     dout: Values,
+    store: Store,
     Sizes { n, i, o }: Sizes,
     packed: &mut Buffer<u32>,
 ) {
     assert!(dw.len() == i * o && x.len() == n * i && dout.len() == n * o);
     assert!(dbias.as_ref().is_none_or(|d| d.len() == o));
     if let Some(dbias) = dbias {
+        if store == Store::Replace {
+            dbias.fill(0.0);
+        }
         add_column_sums(dbias, dout, n, o);
     }
     let dw = Shared::new(dw);
     let (rows, columns) = (Operand::along_columns(x, i), Operand::along_columns(dout, o));
-    product(Precision::of(&[x, dout]), (i, o, n), rows, columns, packed, |tile| {
-        for row in tile.rows.clone() {
-            let at = row * o + tile.columns.start;
-            Values::F32(tile.row(row)).add_to(0, unsafe { dw.part(at..at + tile.columns.len()) });
-        }
+    product(Precision::of(&[x, dout]), (i, o, n), rows, columns, packed, |tile| unsafe {
+        tile.put(dw, o, store);
     });
 }
 
@@ -189,7 +190,7 @@ mod tests {
             assert_close(&dpre, &expected, 1e-6);
 
             let (mut dw, mut dbias) = (vec![1.0; i * o], vec![1.0; o]);
-            linear_weight_gradient(&mut dw, Some(&mut dbias), xs, douts, sizes, &mut packed);
+            linear_weight_gradient(&mut dw, Some(&mut dbias), xs, douts, Store::Add, sizes, &mut packed);
             let mut expected = multiply(i, o, n, |r, c| x[c * i + r], |r, c| dout[r * o + c]);
             expected.iter_mut().for_each(|value| *value += 1.0);
             assert_close(&dw, &expected, 1e-5);

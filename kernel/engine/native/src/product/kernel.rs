@@ -3,7 +3,9 @@
 //! A unit is what one multiply-add of a lane takes from each side: a number of f32, or a pair of bf16 numbers where the
 //! processor has dot products of pairs (AVX512-BF16). Panels are `[unit][row]`, strips `[unit][column]`, 4 bytes each.
 
-use crate::simd::{LANES, Lanes, Level, Portable, level};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::Level;
+use crate::simd::{LANES, Lanes, Portable, level};
 use crate::values::Values;
 
 /// What the factors of a product are rounded to. Sums are always f32.

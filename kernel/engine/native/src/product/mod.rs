@@ -12,6 +12,7 @@ pub use pack::{Operand, pack};
 
 use crate::memory::Buffer;
 use crate::parallel::{Shared, for_each, range, ranges};
+use crate::values::Values;
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -27,6 +28,15 @@ const TILES: usize = 12;
 thread_local! {
     /// The strips and the tile of a thread's task, kept from call to call.
     static TASK: RefCell<(Buffer<u32>, Buffer<f32>)> = const { RefCell::new((Buffer::new(), Buffer::new())) };
+}
+
+/// Whether a result replaces what is there or is added to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// out = result
+    Replace,
+    /// out += result
+    Add,
 }
 
 /// A finished part of a product.
@@ -47,6 +57,18 @@ impl Tile {
         // Safety: the tile belongs to its task alone.
         let start = unsafe { self.data.add((row - self.rows.start) * self.stride) };
         unsafe { std::slice::from_raw_parts_mut(start, self.columns.len()) }
+    }
+
+    /// Replaces or adds to the tile's part of `out` (rows of `stride`), which is this task's alone.
+    pub unsafe fn put(&self, out: Shared<f32>, stride: usize, store: Store) {
+        for row in self.rows.clone() {
+            let at = row * stride + self.columns.start;
+            let target = out.part(at..at + self.columns.len());
+            match store {
+                Store::Replace => target.copy_from_slice(self.row(row)),
+                Store::Add => Values::F32(self.row(row)).add_to(0, target),
+            }
+        }
     }
 }
 
@@ -194,7 +216,6 @@ mod tests {
     use super::*;
     use crate::simd::Bf16;
     use crate::testing::{assert_close, numbers};
-    use crate::values::Values;
 
     /// Numbers as f32 and as the bf16 nearest to them, with their exact values.
     fn both(count: usize, seed: u64) -> (Vec<f32>, Vec<Bf16>, Vec<f64>) {
@@ -246,10 +267,7 @@ mod tests {
                 let shared = Shared::new(&mut out);
                 let (left, right) = (operand(left, a_columns, m), operand(right, b_columns, n));
                 product(precision, (m, n, k), left, right, &mut packed, |tile| {
-                    for row in tile.rows.clone() {
-                        let at = row * n + tile.columns.start;
-                        unsafe { shared.part(at..at + tile.columns.len()) }.copy_from_slice(tile.row(row));
-                    }
+                    unsafe { tile.put(shared, n, Store::Replace) };
                 });
                 assert_close(&out, &expected, 3e-5);
             }

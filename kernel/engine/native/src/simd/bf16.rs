@@ -9,6 +9,7 @@ pub struct Bf16(pub u16);
 
 impl Bf16 {
     /// 0
+    #[cfg(target_arch = "x86_64")]
     pub const ZERO: Self = Self(0);
 
     /// The nearest bf16, ties to even; not a number stays that.
