@@ -16,9 +16,9 @@ const processes = {
   daemon: 'kernel/daemon/main.ts',
   rank: 'kernel/training/rank.ts',
   kernel: 'kernel/jupyter/supervisor.ts',
-  runner: 'kernel/jupyter/runner.ts',
-  'interrupt-worker': 'kernel/jupyter/interrupt-worker.ts',
-  'language-worker': 'kernel/jupyter/language-worker.ts',
+  runner: 'kernel/jupyter/runner/main.ts',
+  'interrupt-worker': 'kernel/jupyter/runner/interrupt-worker.ts',
+  language: 'kernel/jupyter/language/main.ts',
   lab: 'kernel/lab/gpt-lab.ts',
 };
 

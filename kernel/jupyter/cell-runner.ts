@@ -1,21 +1,33 @@
 /** The supervisor's side of the cell runner: starts it, hands it cells, replaces it when it dies. */
 import { fork, type ChildProcess } from 'node:child_process';
-import type { Writable } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import { distFile } from '../home.ts';
-import type { CellError, RunnerCommand, RunnerReport } from './runner-messages.ts';
+import {
+  DESCRIPTORS,
+  ReportReader,
+  type Execute,
+  type Outcome,
+  type RunnerCommand,
+  type RunnerReport,
+} from './runner/messages.ts';
+import { killGroup } from './runner/process-group.ts';
 
-/** Where the runner's outputs go. */
+/** What a cell does while it runs and after. */
+export type CellActivity = Exclude<RunnerReport, { type: 'done' }>;
+
+/** What the runner needs to know of the rest of the kernel. */
 export interface RunnerSurroundings {
-  stream(request: string, name: 'stdout' | 'stderr', text: string): void;
-  display(request: string, display: Extract<RunnerReport, { type: 'display' }>): void;
+  /** Takes what cells do, in order. */
+  take(activity: CellActivity): void;
+  /** Undefined when the front end keeps up; else resolves when it does again. */
+  congestion(): Promise<void> | undefined;
+  /** The process is gone, and with it all variables. */
+  died(): void;
   log(message: string): void;
 }
 
-/** How a cell ended. */
-export interface Outcome {
-  readonly result?: Record<string, unknown>;
-  readonly error?: CellError;
-}
+/** So much of what the process wrote last is searched for the reason of its death, characters. */
+const LAST_WORDS = 4096;
 
 /** One runner at a time. */
 export class CellRunner {
@@ -23,7 +35,7 @@ export class CellRunner {
   #child: ChildProcess | undefined;
   #waiting: { request: string; resolve: (outcome: Outcome) => void } | undefined;
   #latest = '';
-  #stderr = '';
+  #lastWords = '';
   #ended = false;
 
   constructor(surroundings: RunnerSurroundings) {
@@ -33,66 +45,92 @@ export class CellRunner {
   /** Starts the process, so that the first cell need not wait for it. */
   start(): ChildProcess {
     const child = fork(distFile('kernel', 'runner.js'), {
-      stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe'],
-      serialization: 'json',
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe', 'pipe'],
+      // A group of its own: what cells start ends with it.
+      detached: process.platform !== 'win32',
       execArgv: [],
       env: { ...process.env, ELECTRON_RUN_AS_NODE: '1' },
     });
     this.#child = child;
-    this.#stderr = '';
-    child.on('message', (report: RunnerReport) => this.#take(report));
-    // What child processes and native code write does not pass through the runner's own streams.
-    child.stdout?.on('data', (data: Buffer) =>
-      this.#surroundings.stream(this.#latest, 'stdout', data.toString()),
-    );
-    child.stderr?.on('data', (data: Buffer) => {
-      this.#stderr = (this.#stderr + data.toString()).slice(-4096);
-      this.#surroundings.stream(this.#latest, 'stderr', data.toString());
+    this.#lastWords = '';
+    // It is written to when the process may be ending; that it has ended, `close` tells.
+    pipeOf(child, 'interrupts').on('error', () => undefined);
+    this.#read(pipeOf(child, 'reports'));
+    this.#readPlain(child, 'stdout');
+    this.#readPlain(child, 'stderr');
+    child.on('exit', () => {
+      // Its own children hold its pipes open.
+      if (child.pid !== undefined) killGroup(child.pid);
     });
-    child.stdio[4]?.on('error', () => undefined);
     child.on('close', (code, signal) => this.#closed(child, code, signal));
     child.on('error', (error) => this.#surroundings.log(`The cell runner failed: ${error.message}`));
     return child;
   }
 
   /** Runs a cell; a runner that dies meanwhile is an error that says how. */
-  execute(command: Omit<RunnerCommand, 'type'>): Promise<Outcome> {
-    const child = this.#child ?? this.start();
-    this.#latest = command.parent;
+  execute(command: Omit<Execute, 'type'>): Promise<Outcome> {
+    this.#latest = command.request;
     return new Promise((resolve) => {
-      this.#waiting = { request: command.parent, resolve };
-      child.send({ type: 'execute', ...command } satisfies RunnerCommand);
+      this.#waiting = { request: command.request, resolve };
+      this.#send({ type: 'execute', ...command });
     });
   }
 
-  /** Stops the cell that runs, keeping the state. */
-  interrupt(): void {
-    (this.#child?.stdio[4] as Writable | undefined)?.write('i');
+  /** Hands the user's answer to the cell that asked. */
+  answer(answer: Omit<Extract<RunnerCommand, { type: 'input' }>, 'type'>): void {
+    this.#send({ type: 'input', ...answer });
   }
 
+  /** Stops the cell that runs, keeping the state; processes that it waits for get Ctrl-C. */
+  interrupt(): void {
+    const child = this.#child;
+    if (!child?.pid || !this.#waiting) return;
+    pipeOf(child, 'interrupts').write('i');
+    if (process.platform !== 'win32') process.kill(-child.pid, 'SIGINT');
+  }
+
+  /** Ends the process and all that cells have started in it. */
   end(): void {
     this.#ended = true;
-    this.#child?.kill('SIGKILL');
+    if (this.#child?.pid !== undefined) killGroup(this.#child.pid);
   }
 
-  #take(report: RunnerReport): void {
-    switch (report.type) {
-      case 'ready':
-        break;
-      case 'stream':
-        this.#surroundings.stream(report.parent, report.name, report.text);
-        break;
-      case 'display':
-        this.#surroundings.display(report.parent, report);
-        break;
-      case 'done': {
-        if (this.#waiting?.request !== report.parent) return;
-        const { resolve } = this.#waiting;
-        this.#waiting = undefined;
-        const { result, error } = report;
-        resolve({ ...(result === undefined ? {} : { result }), ...(error === undefined ? {} : { error }) });
+  #send(command: RunnerCommand): void {
+    (this.#child ?? this.start()).send(command);
+  }
+
+  #read(pipe: Readable): void {
+    const reader = new ReportReader();
+    pipe.on('data', (chunk: Buffer) => {
+      for (const report of reader.take(chunk)) {
+        if (report.type === 'done') this.#done(report);
+        else this.#surroundings.take(report);
       }
-    }
+      const congestion = this.#surroundings.congestion();
+      if (!congestion) return;
+      // Meanwhile the pipe fills up, and a cell that floods waits.
+      pipe.pause();
+      void congestion.then(() => pipe.resume());
+    });
+  }
+
+  /** What child processes and native code write does not pass through the runner's own streams. */
+  #readPlain(child: ChildProcess, name: 'stdout' | 'stderr'): void {
+    const stream = child[name];
+    stream?.setEncoding('utf8').on('data', (text: string) => {
+      this.#lastWords = (this.#lastWords + text).slice(-LAST_WORDS);
+      this.#surroundings.take({ type: 'stream', request: this.#latest, name, text });
+    });
+  }
+
+  #done({ request, outcome }: Extract<RunnerReport, { type: 'done' }>): void {
+    // What the cell's child processes wrote before its end lies in the other pipes: all of them are read in this turn.
+    setImmediate(() => {
+      if (this.#waiting?.request !== request) return;
+      const { resolve } = this.#waiting;
+      this.#waiting = undefined;
+      resolve(outcome);
+    });
   }
 
   #closed(child: ChildProcess, code: number | null, signal: NodeJS.Signals | null): void {
@@ -100,11 +138,16 @@ export class CellRunner {
     this.#child = undefined;
     if (this.#ended) return;
     const how = signal === null ? `ended with exit code ${String(code)}` : `was ended by signal ${signal}`;
-    const memory = /heap out of memory/.test(this.#stderr) ? ': it ran out of memory' : '';
+    const memory = /heap out of memory/.test(this.#lastWords) ? ': it ran out of memory' : '';
     const evalue = `The process of the cells ${how}${memory}. Variables are lost; the next cell runs in a fresh one`;
     this.#surroundings.log(evalue);
+    this.#surroundings.died();
     const waiting = this.#waiting;
     this.#waiting = undefined;
     waiting?.resolve({ error: { ename: 'RunnerDied', evalue, traceback: [`RunnerDied: ${evalue}`] } });
   }
+}
+
+function pipeOf(child: ChildProcess, name: keyof typeof DESCRIPTORS): Duplex {
+  return (child.stdio as readonly unknown[])[DESCRIPTORS[name]] as Duplex;
 }

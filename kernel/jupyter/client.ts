@@ -198,7 +198,13 @@ export class KernelClient {
   #spawn(file: string): () => string {
     const child = spawn(this.#options.execPath ?? process.execPath, [distFile('kernel', 'kernel.js'), file], {
       cwd: this.#options.cwd,
-      env: { ...process.env, ...this.#options.env, ELECTRON_RUN_AS_NODE: '1' },
+      env: {
+        ...process.env,
+        ...this.#options.env,
+        ELECTRON_RUN_AS_NODE: '1',
+        // As Jupyter's clients say that the kernel is to end with them.
+        JPY_PARENT_PID: String(process.pid),
+      },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     this.#child = child;

@@ -9,8 +9,7 @@ const place = globalThis as Record<string, unknown>;
 
 before(() => {
   session.connect();
-  place['__import'] = (specifier: string, options?: unknown) =>
-    Promise.resolve({ default: specifier, name: 'imported', options });
+  place['__import'] = (specifier: string) => Promise.resolve({ default: specifier, name: 'imported' });
 });
 after(() => session.disconnect());
 

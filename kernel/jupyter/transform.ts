@@ -172,8 +172,8 @@ function isUseStrict(statement: ts.Statement): boolean {
 }
 
 /** `import a, { b as c } from 'm'` -> `let { default: a, b: c } = await __import('m')`. */
-function importAsAwait({ importClause, moduleSpecifier, attributes }: ts.ImportDeclaration): ts.Statement[] {
-  const imported = awaitImport(moduleSpecifier, attributes);
+function importAsAwait({ importClause, moduleSpecifier }: ts.ImportDeclaration): ts.Statement[] {
+  const imported = awaitImport(moduleSpecifier);
   if (!importClause) return [factory.createExpressionStatement(imported)];
   const { name, namedBindings } = importClause;
   const elements: ts.BindingElement[] = [];
@@ -190,21 +190,9 @@ function importAsAwait({ importClause, moduleSpecifier, attributes }: ts.ImportD
   return statements;
 }
 
-function awaitImport(specifier: ts.Expression, attributes?: ts.ImportAttributes): ts.Expression {
-  const options = attributes && [
-    factory.createObjectLiteralExpression([
-      factory.createPropertyAssignment(
-        'with',
-        factory.createObjectLiteralExpression(
-          attributes.elements.map(({ name, value }) => factory.createPropertyAssignment(name, value)),
-        ),
-      ),
-    ]),
-  ];
+function awaitImport(specifier: ts.Expression): ts.Expression {
   const callee = factory.createIdentifier('__import');
-  return factory.createAwaitExpression(
-    factory.createCallExpression(callee, undefined, [specifier, ...(options ?? [])]),
-  );
+  return factory.createAwaitExpression(factory.createCallExpression(callee, undefined, [specifier]));
 }
 
 /** `const` becomes `let`: V8 lets only the same kind be declared again. `var` is hoisted later. */

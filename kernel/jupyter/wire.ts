@@ -9,7 +9,7 @@ const DELIMITER = '<IDS|MSG>';
 
 /** The connection file, as Jupyter writes it. */
 export const connectionInfo = z.object({
-  transport: z.literal('tcp'),
+  transport: z.enum(['tcp', 'ipc']),
   ip: z.string(),
   shell_port: z.int(),
   iopub_port: z.int(),
@@ -17,7 +17,7 @@ export const connectionInfo = z.object({
   control_port: z.int(),
   hb_port: z.int(),
   key: z.string(),
-  signature_scheme: z.string(),
+  signature_scheme: z.literal('hmac-sha256'),
 });
 export type ConnectionInfo = z.infer<typeof connectionInfo>;
 

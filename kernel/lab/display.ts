@@ -55,6 +55,11 @@ display.json = (value: unknown, options?: DisplayOptions): void => {
   host().display({ 'application/json': value, 'text/plain': JSON.stringify(value, null, 2) }, options);
 };
 
+/** Removes the cell's outputs so far; with `wait`, not before the next one comes, so that nothing flickers. */
+display.clear = (options?: { wait?: boolean }): void => {
+  host().clear(options);
+};
+
 function asText(value: unknown): string {
   return typeof value === 'string' ? value : inspect(value);
 }

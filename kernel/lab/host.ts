@@ -16,6 +16,8 @@ export interface DisplayOptions {
 /** What the cell runner provides. */
 export interface Host {
   display(data: MimeBundle, options?: DisplayOptions): void;
+  /** Removes the cell's outputs: now, or (`wait`) when the next one comes. */
+  clear(options?: { wait?: boolean }): void;
   /** Absolute folder that relative paths start from: the notebook's. */
   cwd: string;
   /** The notebook's path, where it is known. */
@@ -41,6 +43,8 @@ const terminal: Host = {
     if (text !== undefined)
       process.stdout.write(`${typeof text === 'string' ? text : JSON.stringify(text)}\n`);
   },
+  // What a terminal shows is not taken back.
+  clear: () => undefined,
   get cwd() {
     return process.cwd();
   },

@@ -86,15 +86,18 @@ test('an error names cell, line and column, and quotes the line', async () => {
   assert.equal(reply.status, 'error');
   assert.deepEqual([reply.ename, reply.evalue], ['RangeError', 'no 1']);
   const text = reply.traceback?.join('\n') ?? '';
-  assert.match(text, /In\[\d+\], line 4, column \d+\n {2}.*throw new RangeError/);
-  assert.match(text, /at broken \(In\[\d+\], line 4/);
+  assert.match(text, /^Cell In\[\d+\], line 4\n.*\n.*\n----> 4 {3}throw new RangeError\(.*\n {16}\^\n/);
+  assert.match(
+    text,
+    /RangeError: no 1\n {4}at broken, Cell In\[\d+\], line 4\n {4}at Cell In\[\d+\], line 6$/,
+  );
   assert.equal(messages.filter(({ header }) => header.msg_type === 'error').length, 1);
 });
 
 test('a mistake in the syntax is told with its place before anything runs', async () => {
   const { reply } = await run('globalThis.ran = true;\nconst = 3;');
   assert.equal(reply.ename, 'SyntaxError');
-  assert.match(reply.traceback?.[0] ?? '', /line 2, column 7/);
+  assert.match(reply.traceback?.[0] ?? '', /^Cell In\[\d+\], line 2\n.*\n----> 2 const = 3;\n {14}\^$/);
   assert.equal((await run('(globalThis as any).ran')).result, undefined);
 });
 
