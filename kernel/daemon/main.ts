@@ -92,11 +92,12 @@ writeConnectionFile(home, {
 });
 log(`gpt-lab ${version} daemon, process ${process.pid}, at ${server.endpoints.requests}`);
 
+let lastBusyAt = Date.now();
 setInterval(
   () => {
-    const idle = (Date.now() - server.lastRequestAt) / 1000;
-    const busy = server.answering > 0 || registry.running().length > 0;
-    if (!busy && idle >= IDLE_SECONDS) void shutdown(`idle for ${Math.round(idle)} s`);
+    if (server.answering > 0 || registry.running().length > 0) lastBusyAt = Date.now();
+    const idle = (Date.now() - Math.max(server.lastRequestAt, lastBusyAt)) / 1000;
+    if (idle >= IDLE_SECONDS) void shutdown(`idle for ${Math.round(idle)} s`);
   },
   Math.max(50, Math.min(10_000, IDLE_SECONDS * 250)),
 );

@@ -2,7 +2,13 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { createWriteStream, type WriteStream } from 'node:fs';
 import { distFile } from '../home.ts';
-import { rankReport, type RankCommand, type RankReport, type RankTask } from '../protocol/rank.ts';
+import {
+  MEMORY_ADVICE,
+  rankReport,
+  type RankCommand,
+  type RankReport,
+  type RankTask,
+} from '../protocol/rank.ts';
 
 /** How a rank ended. */
 export interface RankEnd {
@@ -15,6 +21,8 @@ export interface RankEnd {
 /** Lines of stderr that an unexpected end quotes, and the bytes that they are taken from. */
 const QUOTED_LINES = 12;
 const QUOTED_BYTES = 16_384;
+/** Addresses that V8 ends its last words with: they would leave no room for what it said. */
+const NATIVE_STACK = /^ *\d+: 0x[0-9a-f]+|^-+ Native stack trace -+$/;
 /** Time to say that a stop was heard, ms: a rank's event loop is free during a step. */
 const HEARING = 20_000;
 /** Time from a rank's last word to the end of its process, ms. */
@@ -127,13 +135,17 @@ export function describeEnd(
   signal: NodeJS.Signals | null,
   stderr: string,
 ): string {
-  const lines = stderr.trim().split('\n').slice(-QUOTED_LINES).join('\n');
+  const lines = stderr
+    .split('\n')
+    .filter((line) => line.trim() !== '' && !NATIVE_STACK.test(line))
+    .slice(-QUOTED_LINES)
+    .join('\n');
   const outOfHeap = /heap out of memory|allocation failed/i.test(stderr);
   const how = signal === null ? `with exit code ${String(code)}` : `by signal ${signal}`;
   const cause = outOfHeap
-    ? ': it ran out of memory. Use a smaller model, batchSize or sequenceLength, or more microBatches'
+    ? `: it ran out of memory. ${MEMORY_ADVICE}`
     : signal === 'SIGKILL'
-      ? ': it was killed from outside, or the system ran out of memory (its log, `dmesg`, tells). If so, use a smaller model, batchSize or sequenceLength, or more microBatches'
+      ? `: it was killed from outside, or the system ran out of memory (its log, \`dmesg\`, tells). If so: ${MEMORY_ADVICE}`
       : '';
   return `Rank 0 (process ${pid}) ended ${how}${cause}${lines === '' ? '' : `\n${lines}`}`;
 }

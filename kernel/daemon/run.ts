@@ -200,7 +200,8 @@ export class Run {
     this.#retrying ??= setTimeout(() => {
       this.#retrying = undefined;
       this.#flush();
-    }, STORE_RETRY).unref();
+      this.#publishSummary();
+    }, STORE_RETRY);
   }
 
   #finish(end: RankEnd): void {

@@ -112,14 +112,20 @@ export class Server {
     }
     const parsed = request.safeParse(value);
     if (!parsed.success) {
-      this.#log('Dropped a request without id and method');
+      const numbered = request.pick({ id: true }).safeParse(value);
+      if (!numbered.success) {
+        this.#log('Dropped a request without a number to answer it by');
+        return;
+      }
+      const message = 'A request has an id, a method (a text) and params';
+      this.#reply(peer, { id: numbered.data.id, error: { code: 'invalid-request', message } });
       return;
     }
     const { id, method } = parsed.data;
     const key = `${peer.toString('hex')} ${id}`;
     const controller = new AbortController();
     try {
-      if (!(method in methods)) {
+      if (!Object.hasOwn(methods, method)) {
         const known = Object.keys(methods).join(', ');
         throw new RequestError(
           'unknown-method',

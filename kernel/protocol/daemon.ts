@@ -110,7 +110,7 @@ export type Params<M extends Method> = z.input<(typeof methods)[M]['params']>;
 export type Result<M extends Method> = z.output<(typeof methods)[M]['result']>;
 
 /** `id` is the client's, unique per connection. */
-export const request = z.object({ id: z.number().int(), method: z.string(), params: z.unknown() });
+export const request = z.object({ id: z.number().int(), method: z.string(), params: z.unknown().optional() });
 export type Request = z.infer<typeof request>;
 
 export const errorCode = z.enum([

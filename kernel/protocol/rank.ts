@@ -29,6 +29,10 @@ export type RankTask =
     }
   | { task: 'evaluate'; checkpoint: string; text: string; cacheDirectory: string; threads?: number };
 
+/** What to do about a rank that has not enough memory. */
+export const MEMORY_ADVICE =
+  'Use a smaller model, training.batchSize or training.sequenceLength, or more parallel.microBatches';
+
 /** Daemon to rank. */
 export type RankCommand = { type: 'task'; task: RankTask } | { type: 'stop' } | { type: 'checkpoint' };
 

@@ -3,7 +3,7 @@
  * closes (the daemon is gone) it ends at once: a checkpoint is complete or absent, so nothing is left half done.
  */
 import { openEngine } from '../engine/open.ts';
-import type { RankCommand, RankReport, RankTask } from '../protocol/rank.ts';
+import { MEMORY_ADVICE, type RankCommand, type RankReport, type RankTask } from '../protocol/rank.ts';
 import { evaluateText, generate } from './generate.ts';
 import { train } from './train.ts';
 
@@ -63,8 +63,9 @@ async function main(task: RankTask): Promise<void> {
   } catch (error) {
     code = 1;
     const message = error instanceof Error ? error.message : String(error);
+    const advice = message.startsWith('Out of memory') ? `. ${MEMORY_ADVICE}` : '';
     console.error(error);
-    await report({ type: 'error', message });
+    await report({ type: 'error', message: message + advice });
   }
   process.exit(code);
 }

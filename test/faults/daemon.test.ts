@@ -1,15 +1,26 @@
+/** The daemon's own life and death, and that of its ranks. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, stat, writeFile } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import * as zeromq from 'zeromq';
-import { connectDaemon, DaemonError, type DaemonClient } from '../../kernel/daemon/client.ts';
+import { connectDaemon, type DaemonClient } from '../../kernel/daemon/client.ts';
 import { connectionPath, readConnectionFile } from '../../kernel/daemon/connection.ts';
 import { distFile } from '../../kernel/home.ts';
-import type { RunEvent } from '../../kernel/protocol/events.ts';
-import { createTestHome, processGone, tinyConfiguration, type TestHome } from '../daemon-home.ts';
+import {
+  assertNumbered,
+  createTestHome,
+  eventsOf,
+  eventually,
+  killDaemon,
+  processGone,
+  refused,
+  startTiny,
+  tinyConfiguration,
+  until,
+  type TestHome,
+} from '../daemon-home.ts';
 
 let lab: TestHome;
 let client: DaemonClient;
@@ -19,208 +30,126 @@ beforeEach(async () => {
 });
 afterEach(() => lab.end());
 
-async function start(steps: number): Promise<string> {
-  const config = tinyConfiguration('text.txt', steps);
-  const { run } = await client.request('run.start', { config, baseDirectory: lab.home });
-  return run;
-}
+const pidOf = async (from: DaemonClient): Promise<number> => (await from.request('daemon.status', {})).pid;
 
-/** Follows a run until an event of that kind. */
-async function until(run: string, kind: RunEvent['event'], from = client): Promise<RunEvent> {
-  for await (const batch of from.follow(run)) {
-    const found = batch.find(({ event }) => event === kind);
-    if (found) return found;
+/** Starts a daemon that gets these variables. */
+async function connectWith(home: string, variables: Record<string, string>): Promise<DaemonClient> {
+  const before = { ...process.env };
+  Object.assign(process.env, variables);
+  try {
+    return await connectDaemon({ home });
+  } finally {
+    for (const name of Object.keys(variables)) {
+      if (before[name] === undefined) Reflect.deleteProperty(process.env, name);
+      else process.env[name] = before[name];
+    }
   }
-  throw new Error(`Run ${run} ended without ${kind}`);
 }
-
-/** Rejects with a DaemonError of that code whose text matches. */
-async function refused(request: Promise<unknown>, code: string, text: RegExp): Promise<void> {
-  await assert.rejects(request, (error: unknown) => {
-    assert.ok(error instanceof DaemonError, String(error));
-    assert.equal(error.code, code);
-    assert.match(error.message, text);
-    return true;
-  });
-}
-
-const alive = (from: DaemonClient): Promise<unknown> => from.request('daemon.status', {});
-
-test('a run trains, and its events can be replayed from any number without gap', async () => {
-  const run = await start(30);
-  const events: RunEvent[] = [];
-  for await (const batch of client.follow(run)) events.push(...batch);
-  assert.deepEqual(
-    events.map(({ sequence }) => sequence),
-    events.map((_, index) => index + 1),
-  );
-  assert.deepEqual(
-    events.filter(({ event }) => event === 'step').map((event) => (event as { step: number }).step),
-    Array.from({ length: 30 }, (_, index) => index + 1),
-  );
-  const replayed: RunEvent[] = [];
-  for await (const batch of client.follow(run, { from: 12 })) replayed.push(...batch);
-  assert.deepEqual(replayed, events.slice(11));
-  const summary = await client.request('run.show', { run });
-  assert.equal(summary.state, 'finished');
-  assert.equal(summary.step, 30);
-  assert.ok(summary.loss !== null && summary.validationLoss !== null && summary.checkpoint !== null);
-  const { text, tokens } = await client.request('generate', { target: run, prompt: 'the', tokens: 5 });
-  assert.equal(tokens, 5);
-  assert.equal(typeof text, 'string');
-  assert.ok((await client.request('evaluate', { target: run, text: lab.text })).loss > 0);
-  await client.request('run.remove', { run });
-  assert.deepEqual(await client.request('run.list', {}), []);
-});
-
-test('a run is stopped with a checkpoint, resumed, and goes on where it was', async () => {
-  const run = await start(100_000);
-  await until(run, 'step');
-  const stopped = await client.request('run.stop', { run });
-  assert.equal(stopped.state, 'stopped');
-  assert.ok(stopped.checkpoint?.endsWith(String(stopped.step)));
-  await refused(client.request('run.stop', { run }), 'wrong-state', /not running: it is stopped/);
-  await client.request('run.resume', { run });
-  for await (const batch of client.follow(run, { from: stopped.lastSequence + 1 })) {
-    const first = batch.find(({ event }) => event === 'step');
-    if (first?.event !== 'step') continue;
-    assert.equal(first.step, stopped.step + 1);
-    break;
-  }
-  await refused(client.request('run.remove', { run }), 'wrong-state', /stop it first/);
-});
-
-test('a configuration with mistakes is refused with all of them, unreadable and empty texts included', async () => {
-  await writeFile(join(lab.home, 'empty.txt'), '');
-  await mkdir(join(lab.home, 'folder'));
-  const refuse = (config: unknown, text: RegExp): Promise<void> =>
-    refused(client.request('run.start', { config, baseDirectory: lab.home }), 'invalid-configuration', text);
-  const tiny = (over: Record<string, unknown>): unknown => ({ ...tinyConfiguration('text.txt', 5), ...over });
-  await refuse(
-    tiny({ data: { text: ['missing.txt', 'empty.txt', 'folder'] } }),
-    /3 problems:\n.*missing\.txt.*no such file.*\n.*empty\.txt.*the file is empty.*\n.*folder.*not a file/,
-  );
-  await refuse(
-    tiny({ training: { sequenceLength: 64, batchSize: 3 }, parallel: { microBatches: 2 } }),
-    /sequenceLength is 64[^]*batchSize is 3/,
-  );
-  const short = await client.request('run.start', {
-    config: tiny({
-      training: { steps: 5, batchSize: 2, sequenceLength: 16 },
-      data: { text: [await shortText()], tokenizer: 'byte' },
-    }),
-    baseDirectory: lab.home,
-  });
-  const end = await until(short.run, 'end');
-  assert.ok(end.event === 'end' && end.status === 'failed');
-  assert.match(end.error ?? '', /training tokens and one sequence needs 17/);
-  await alive(client);
-});
-
-async function shortText(): Promise<string> {
-  const path = join(lab.home, 'short.txt');
-  await writeFile(path, 'short');
-  return path;
-}
-
-test('a peer with a wrong key or without encryption gets no answer, and the daemon lives on', async () => {
-  const file = readConnectionFile(lab.home);
-  assert.ok(file);
-  const stranger = zeromq.curveKeyPair();
-  const attempts = [
-    new zeromq.Dealer({
-      curveServerKey: file.serverPublicKey,
-      curvePublicKey: stranger.publicKey,
-      curveSecretKey: stranger.secretKey,
-      linger: 0,
-    }),
-    new zeromq.Dealer({ linger: 0 }),
-  ];
-  for (const dealer of attempts) {
-    const refusal = new Promise<string>((resolve) => {
-      for (const kind of [
-        'handshake:error:auth',
-        'handshake:error:protocol',
-        'handshake:error:other',
-        'disconnect',
-      ] as const) {
-        dealer.events.on(kind, () => resolve(kind));
-      }
-    });
-    dealer.connect(file.requests);
-    assert.ok(await refusal);
-    dealer.close();
-  }
-  await alive(client);
-});
-
-test('malformed frames are dropped, unknown methods and bad parameters are refused', async () => {
-  const file = readConnectionFile(lab.home);
-  assert.ok(file);
-  const dealer = new zeromq.Dealer({
-    curveServerKey: file.serverPublicKey,
-    curvePublicKey: file.clientPublicKey,
-    curveSecretKey: file.clientSecretKey,
-    linger: 0,
-  });
-  dealer.connect(file.requests);
-  await dealer.send('not json');
-  await dealer.send(['too', 'many', 'frames']);
-  await dealer.send(JSON.stringify({ no: 'id' }));
-  await dealer.send(Buffer.from([0xff, 0xfe, 0x00]));
-  await dealer.send(JSON.stringify({ id: 7, method: 'run.fly', params: {} }));
-  const answer = async (): Promise<unknown> => JSON.parse(String((await dealer.receive())[0])) as unknown;
-  const unknown = (await answer()) as { id: number; error: { code: string } };
-  assert.deepEqual([unknown.id, unknown.error.code], [7, 'unknown-method']);
-  await dealer.send(JSON.stringify({ id: 8, method: 'run.events', params: { run: 'x', from: -1 } }));
-  const invalid = (await answer()) as { error: { code: string; message: string } };
-  assert.equal(invalid.error.code, 'invalid-parameters');
-  assert.match(invalid.error.message, /from/);
-  dealer.close();
-  await refused(client.request('run.show', { run: 'nothing' }), 'not-found', /no run nothing/);
-});
 
 test('a rank that is killed becomes the error of its run, signal and process named', async () => {
-  const run = await start(100_000);
-  await until(run, 'step');
+  const run = await startTiny(client, lab, 100_000);
+  await until(client, run, 'step');
   const { pids } = await client.request('run.show', { run });
   process.kill(pids[0] ?? -1, 'SIGKILL');
-  const end = await until(run, 'end');
-  assert.ok(end.event === 'end' && end.status === 'failed');
-  assert.match(end.error ?? '', new RegExp(`process ${pids[0]}.*SIGKILL.*memory`));
-  await alive(client);
+  const end = await until(client, run, 'end');
+  assert.equal(end.status, 'failed');
+  assert.match(end.error ?? '', new RegExp(`process ${pids[0]}\\) ended by signal SIGKILL.*memory`));
+  await client.request('run.resume', { run });
+  await until(client, run, 'step', end.sequence + 1);
 });
 
-test('a client that is gone leaves its run; a daemon that is killed takes its ranks along and loses no event', async () => {
-  const run = await start(1_000_000);
-  await until(run, 'step');
-  const { pid } = await client.request('daemon.status', {});
+test('a rank that runs out of heap says so, with the last lines of its stderr', async () => {
+  await client.request('daemon.stop', {});
+  await client.closed;
+  // A few hundred thousand distinct words do not fit into 40 MB, the rest of the rank and the daemon do.
+  const words = Array.from({ length: 400_000 }, (_, i) => `${(i * 7919).toString(36)}x${i.toString(36)}`);
+  await writeFile(lab.text, words.join(' '));
+  const small = await connectWith(lab.home, { NODE_OPTIONS: '--max-old-space-size=40' });
+  const config = { ...tinyConfiguration(lab.text, 5), data: { text: [lab.text], tokenizer: 'bpe' } };
+  const { run } = await small.request('run.start', { config, baseDirectory: '/' });
+  const end = await until(small, run, 'end');
+  assert.equal(end.status, 'failed');
+  assert.match(end.error ?? '', /ended by signal SIGABRT: it ran out of memory\. Use a smaller model/);
+  assert.match(end.error ?? '', /\n.*heap out of memory/);
+  let log = '';
+  for (let offset = 0; ;) {
+    const part = await small.request('run.logs', { run, offset });
+    if (part.text === '') break;
+    log += part.text;
+    offset = part.offset;
+  }
+  assert.match(log, /heap out of memory/);
+  small.close();
+});
+
+test('a model that does not fit into memory fails its run, and the daemon lives on', async () => {
+  const config = {
+    data: { dummy: true, tokenizer: 'byte' },
+    training: { steps: 1, batchSize: 2 ** 40 },
+  };
+  const { run } = await client.request('run.start', { config, baseDirectory: lab.home });
+  const end = await until(client, run, 'end');
+  assert.equal(end.status, 'failed');
+  assert.match(end.error ?? '', /Out of memory: a tensor of \d+ elements.*Use a smaller model/);
+});
+
+test('a daemon that is killed takes its ranks along, loses no event, and marks the run interrupted', async () => {
+  const run = await startTiny(client, lab, 1_000_000);
+  await until(client, run, 'step');
+  const pid = await pidOf(client);
   client.close();
   const second = await lab.connect();
   const seen: number[] = [];
-  for await (const batch of second.follow(run)) {
-    seen.push(...batch.map(({ sequence }) => sequence));
-    if (seen.length > 200) break;
-  }
+  const following = (async () => {
+    for await (const batch of second.follow(run)) {
+      seen.push(...batch.map(({ sequence }) => sequence));
+      if (seen.length > 200) process.kill(pid, 'SIGKILL');
+    }
+  })();
   const { pids } = await second.request('run.show', { run });
-  process.kill(pid, 'SIGKILL');
-  await second.closed;
+  await assert.rejects(following, /connection to the training daemon was lost/);
   await Promise.all(pids.map(processGone));
   assert.equal(readConnectionFile(lab.home), undefined, 'the file of a dead daemon is stale');
+
   const third = await lab.connect();
   const summary = await third.request('run.show', { run });
   assert.equal(summary.state, 'interrupted');
-  const { events } = await third.request('run.events', { run, limit: 50_000 });
+  assert.match(summary.error ?? '', /daemon ended while this run went on: resume it/);
+  const events = await eventsOf(third, run);
+  assertNumbered(events);
   assert.ok(events.length > seen.length);
-  assert.deepEqual(
-    events.map(({ sequence }) => sequence),
-    events.map((_, index) => index + 1),
-  );
   assert.equal(events.at(-1)?.event, 'end');
+  await third.request('run.resume', { run });
+  await until(third, run, 'step', summary.lastSequence + 1);
+});
+
+test('a daemon that the system ends stops its runs with a checkpoint', async () => {
+  const run = await startTiny(client, lab, 1_000_000);
+  await until(client, run, 'step');
+  const pid = await pidOf(client);
+  process.kill(pid, 'SIGTERM');
+  await eventually(() => readConnectionFile(lab.home) === undefined);
+  // Whoever asks while it is ending gets the next daemon.
+  const next = await lab.connect();
+  assert.notEqual(await pidOf(next), pid);
+  const { state, checkpoint, step } = await next.request('run.show', { run });
+  assert.equal(state, 'stopped');
+  assert.ok(checkpoint?.endsWith(String(step)));
+});
+
+test('a stop of the daemon is refused while a run goes on, unless by force; the next request starts another', async () => {
+  const run = await startTiny(client, lab, 1_000_000);
+  await until(client, run, 'step');
+  await refused(client.request('daemon.stop', {}), 'wrong-state', new RegExp(`${run}.*stop them first`));
+  const pid = await pidOf(client);
+  await client.request('daemon.stop', { force: true });
+  const next = await lab.connect();
+  assert.notEqual(await pidOf(next), pid);
+  assert.equal((await next.request('run.show', { run })).state, 'stopped');
 });
 
 test('a second daemon finds the first and says so; the connection file is for its owner alone', async () => {
-  const { pid } = await client.request('daemon.status', {});
+  const pid = await pidOf(client);
   const second = spawn(process.execPath, [distFile('kernel', 'daemon.js')], {
     env: { ...process.env, GPT_LAB_HOME: lab.home },
   });
@@ -230,27 +159,53 @@ test('a second daemon finds the first and says so; the connection file is for it
   assert.equal(code, 0);
   assert.match(said, new RegExp(`already runs: process ${pid} at tcp://127`));
   assert.equal((await stat(connectionPath(lab.home))).mode & 0o777, 0o600);
+  assert.equal(await pidOf(client), pid);
 });
 
-test('two who start the daemon at once end up with one', async () => {
+test('a connection file that names no living daemon is recognised and replaced', async () => {
+  const content = JSON.parse(await readFile(connectionPath(lab.home), 'utf8')) as Record<string, unknown>;
+  await killDaemon(lab.home);
+  const stale = {
+    'a dead process': JSON.stringify(content),
+    'a process that has got the number since': JSON.stringify({ ...content, pid: process.pid }),
+    'half a file': JSON.stringify(content).slice(0, 100),
+    'another version': JSON.stringify({ ...content, version: 2 }),
+  };
+  for (const [what, text] of Object.entries(stale)) {
+    await writeFile(connectionPath(lab.home), text);
+    await assert.rejects(connectDaemon({ home: lab.home, start: false }), /No training daemon runs/, what);
+    const next = await lab.connect();
+    assert.notEqual(await pidOf(next), content['pid'], what);
+    await killDaemon(lab.home);
+  }
+});
+
+test('several who start the daemon at once end up with one', async () => {
   const other = await createTestHome();
-  const clients = await Promise.all([other.connect(), other.connect(), other.connect()]);
-  const pids = await Promise.all(clients.map((each) => each.request('daemon.status', {})));
-  assert.equal(new Set(pids.map(({ pid }) => pid)).size, 1);
+  const clients = await Promise.all([other.connect(), other.connect(), other.connect(), other.connect()]);
+  assert.equal(new Set(await Promise.all(clients.map(pidOf))).size, 1);
+  await other.end();
+});
+
+test('a daemon that cannot start says why', async () => {
+  const other = await createTestHome();
+  await writeFile(
+    join(other.home, 'runs.sqlite'),
+    'this is no database, though long enough to be looked at '.repeat(40),
+  );
+  await assert.rejects(
+    other.connect(),
+    /ended at once \(1\).*[^]*run store in .* cannot be opened: .*database/,
+  );
   await other.end();
 });
 
 test('an idle daemon ends itself, one with a run does not', async () => {
   const other = await createTestHome();
-  process.env['GPT_LAB_IDLE_SECONDS'] = '0.2';
-  const idle = await connectDaemon({ home: other.home }).finally(
-    () => delete process.env['GPT_LAB_IDLE_SECONDS'],
-  );
-  const config = tinyConfiguration(other.text, 400);
-  const { run } = await idle.request('run.start', { config, baseDirectory: '/' });
-  const states: string[] = [];
-  for await (const batch of idle.follow(run)) states.push(...batch.map(({ event }) => event));
-  assert.equal(states.at(-1), 'end');
+  const idle = await connectWith(other.home, { GPT_LAB_IDLE_SECONDS: '0.2' });
+  const run = await startTiny(idle, other, 400);
+  assert.equal((await eventsOf(idle, run)).at(-1)?.event, 'end');
   await idle.closed;
+  assert.equal(readConnectionFile(other.home), undefined);
   await other.end();
 });
