@@ -26,26 +26,34 @@ function take(path, filter = () => true) {
   cpSync(source, join(stage, path), { recursive: true, filter: (file) => filter(file) });
 }
 
-/** Only this platform's binaries of zeromq travel: all of them together are 14 MB. */
+/** zeromq's JavaScript and one binary: it ships a dozen for other systems and old Nodes, 14 MB together. */
 function takeZeromq() {
-  const foreign = /zeromq\/build\/(?!manifest\.json)[^/]+/;
-  const own = `zeromq/build/${process.platform}/${process.arch}`;
-  const between = [`zeromq/build/${process.platform}`, own];
-  take('node_modules/zeromq', (file) => {
-    if (/zeromq\/(src|script|vendor|docs|CMake|binding)/.test(file)) return false;
-    if (!foreign.test(file)) return true;
-    if (between.some((folder) => file.endsWith(folder))) return true;
-    return file.includes(`${own}/`) && !file.includes('musl');
-  });
-  take(
-    'node_modules/cmake-ts',
-    (file) => !file.endsWith('.map') && !/cmake-ts\/(src|node_modules)/.test(file),
-  );
+  const zeromq = 'node_modules/zeromq';
+  for (const file of readdirSync(join(root, zeromq, 'lib')))
+    if (file.endsWith('.js')) take(`${zeromq}/lib/${file}`);
+  for (const file of readdirSync(join(root, zeromq)))
+    if (file.startsWith('LICENSE')) take(`${zeromq}/${file}`);
+  takeBinary(`${zeromq}/build`);
+  for (const file of ['package.json', 'build/loader.js']) take(`node_modules/cmake-ts/${file}`);
   // Its other dependency is headers for compiling, which a prebuilt binary does not need and vsce would look for.
-  const path = join(stage, 'node_modules/zeromq/package.json');
-  const manifest = JSON.parse(readFileSync(path, 'utf8'));
+  const manifest = JSON.parse(readFileSync(join(root, zeromq, 'package.json'), 'utf8'));
   delete manifest.dependencies['node-addon-api'];
-  writeFileSync(path, JSON.stringify(manifest, null, 2));
+  writeFileSync(join(stage, zeromq, 'package.json'), JSON.stringify(manifest, null, 2));
+}
+
+/** The binary for this system that its loader would try first; Node-API makes it fit every Node since its own. */
+function takeBinary(build) {
+  const binaries = JSON.parse(readFileSync(join(root, build, 'manifest.json'), 'utf8'));
+  const [best] = Object.keys(binaries)
+    .filter((key) => {
+      const { os, arch, libc } = JSON.parse(key);
+      return os === process.platform && arch === process.arch && libc !== 'musl';
+    })
+    .sort((a, b) => JSON.parse(b).abi - JSON.parse(a).abi);
+  if (best === undefined) throw new Error(`zeromq has no binary for ${platform}`);
+  take(`${build}/${binaries[best]}`);
+  // The loader warns of binaries that its list names and the folder lacks.
+  writeFileSync(join(stage, build, 'manifest.json'), JSON.stringify({ [best]: binaries[best] }));
 }
 
 function takeTypeScript() {
