@@ -7,6 +7,7 @@ import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { distFile } from '../home.ts';
+import { toCodePoints, toUtf16 } from './code-points.ts';
 import { compose, decode, encode, type ConnectionInfo, type JupyterMessage } from './wire.ts';
 
 type Zeromq = typeof import('zeromq');
@@ -146,20 +147,20 @@ export class KernelClient {
   async complete(code: string, cursor: number): Promise<CompleteReply> {
     const content = await this.#request(this.#shell, 'complete_request', {
       code,
-      cursor_pos: codePoints(code, cursor),
+      cursor_pos: toCodePoints(code, cursor),
     });
     const { matches, cursor_start, cursor_end, metadata } = content as unknown as CompleteReply;
     return {
       matches,
-      cursor_start: utf16(code, cursor_start),
-      cursor_end: utf16(code, cursor_end),
+      cursor_start: toUtf16(code, cursor_start),
+      cursor_end: toUtf16(code, cursor_end),
       metadata,
     };
   }
 
   /** Type and documentation of what is at `cursor`, counted in UTF-16 units. */
   async inspect(code: string, cursor: number): Promise<InspectReply> {
-    const content = { code, cursor_pos: codePoints(code, cursor), detail_level: 0 };
+    const content = { code, cursor_pos: toCodePoints(code, cursor), detail_level: 0 };
     return (await this.#request(this.#shell, 'inspect_request', content)) as unknown as InspectReply;
   }
 
@@ -332,13 +333,4 @@ export class KernelClient {
     for (const { fail } of this.#pending.values()) fail(new Error(reason));
     this.#pending.clear();
   }
-}
-
-/** Jupyter counts cursor positions in Unicode code points. */
-function codePoints(text: string, utf16Units: number): number {
-  return Array.from(text.slice(0, utf16Units)).length;
-}
-
-function utf16(text: string, points: number): number {
-  return Array.from(text).slice(0, points).join('').length;
 }

@@ -7,6 +7,8 @@ import { packageVersion } from '../home.ts';
 import { completeness } from './completeness.ts';
 import { Execution } from './execution.ts';
 import { History, historyRequest } from './history.ts';
+import { languageAnswers } from './language-requests.ts';
+import { LanguageService } from './language-service.ts';
 import { watchParent } from './parent.ts';
 import { KernelSockets, type Content, type Request } from './sockets.ts';
 import { connectionInfo, JUPYTER_PROTOCOL } from './wire.ts';
@@ -28,9 +30,10 @@ const sockets = new KernelSockets(connection, {
   log,
 });
 const history = new History();
+const language = new LanguageService(log);
 const execution = new Execution(sockets, history, {
-  executing: () => undefined,
-  forgotten: () => undefined,
+  executing: (code) => language.executed(code),
+  forgotten: () => language.forget(),
   log,
 });
 
@@ -55,13 +58,8 @@ const kernelInfo: Content = {
 /** What each request is answered with; execute requests are not here, since they wait for one another. */
 const answers: Record<string, (request: Request) => Content | Promise<Content> | undefined> = {
   kernel_info_request: () => kernelInfo,
+  ...languageAnswers(language),
   is_complete_request: ({ content }) => ({ ...completeness(String(content['code'])) }),
-  // Until the kernel has a language service it knows of nothing, and says so rather than leaving clients waiting.
-  complete_request: ({ content }) => {
-    const cursor = Number(content['cursor_pos'] ?? 0);
-    return { status: 'ok', matches: [], cursor_start: cursor, cursor_end: cursor, metadata: {} };
-  },
-  inspect_request: () => ({ status: 'ok', found: false, data: {}, metadata: {} }),
   history_request: ({ content }) => ({
     status: 'ok',
     history: history.find(historyRequest.parse(content)),
@@ -84,7 +82,11 @@ const answers: Record<string, (request: Request) => Content | Promise<Content> |
 /** Execute requests run one after the other; everything else is answered at once, also while a cell runs. */
 function serve(request: Request): void {
   if (request.header.msg_type === 'execute_request')
-    execution.queue(request, (execute) => respond(request, execute));
+    execution.queue(request, async (execute) => {
+      await respond(request, execute);
+      // Somebody who can be asked will type; a notebook that runs unattended needs no completions.
+      if (request.content['allow_stdin'] === true) language.warm();
+    });
   else void respond(request, () => answers[request.header.msg_type]?.(request));
 }
 
@@ -113,6 +115,7 @@ async function respond(
 
 async function shutdown(): Promise<void> {
   execution.end();
+  language.end();
   await sockets.close();
   process.exit(0);
 }

@@ -1,0 +1,63 @@
+/**
+ * Requests about code, answered by the language process. `signatures_request` and `diagnostics_request` are our own; all
+ * take the notebook's cells before the one that is asked about in their metadata, since they may not have been run yet.
+ */
+import { z } from 'zod';
+import { toCodePoints, toUtf16 } from './code-points.ts';
+import type { LanguageService } from './language-service.ts';
+import type { CellPosition } from './language/messages.ts';
+import type { Content } from './sockets.ts';
+import type { ReceivedMessage } from './wire.ts';
+
+const positionContent = z.object({ code: z.string(), cursor_pos: z.int().nonnegative() });
+const cellsContent = z.object({ cells: z.array(z.string()) });
+const ownMetadata = z.object({ 'gpt-lab': z.object({ earlierCells: z.array(z.string()) }).optional() });
+
+type Answer = (request: ReceivedMessage) => Promise<Content>;
+
+/** The answers, by type of the request. */
+export function languageAnswers(service: LanguageService): Record<string, Answer> {
+  return {
+    complete_request: async (request) => {
+      const position = positionOf(request);
+      const { code, cursor } = position;
+      const { start, matches } = await service.ask('complete', position);
+      const [from, to] = [toCodePoints(code, start), toCodePoints(code, cursor)];
+      return {
+        status: 'ok',
+        matches: matches.map(({ text }) => text),
+        cursor_start: from,
+        cursor_end: to,
+        metadata: {
+          _jupyter_types_experimental: matches.map((match) => ({ ...match, start: from, end: to })),
+        },
+      };
+    },
+    inspect_request: async (request) => {
+      const found = await service.ask('inspect', positionOf(request));
+      if (!found) return { status: 'ok', found: false, data: {}, metadata: {} };
+      const { signature, documentation } = found;
+      const parts = (code: string): string =>
+        [code, documentation].filter((part) => part !== '').join('\n\n');
+      const data = {
+        'text/plain': parts(signature),
+        'text/markdown': parts(`\`\`\`typescript\n${signature}\n\`\`\``),
+      };
+      return { status: 'ok', found: true, data, metadata: {} };
+    },
+    signatures_request: async (request) => {
+      const help = await service.ask('signatures', positionOf(request));
+      return { status: 'ok', help };
+    },
+    diagnostics_request: async ({ content }) => {
+      const { cells } = cellsContent.parse(content);
+      return { status: 'ok', cells: await service.ask('diagnose', { cells }) };
+    },
+  };
+}
+
+function positionOf({ content, metadata }: ReceivedMessage): CellPosition {
+  const { code, cursor_pos } = positionContent.parse(content);
+  const earlier = ownMetadata.parse(metadata)['gpt-lab']?.earlierCells ?? [];
+  return { code, cursor: toUtf16(code, cursor_pos), earlier };
+}
