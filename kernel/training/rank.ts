@@ -4,6 +4,7 @@
  */
 import { openEngine } from '../engine/open.ts';
 import { MEMORY_ADVICE, type RankCommand, type RankReport, type RankTask } from '../protocol/rank.ts';
+import type { RunEventBody } from '../protocol/events.ts';
 import { evaluateText, generate } from './generate.ts';
 import { train } from './train.ts';
 
@@ -21,15 +22,48 @@ function report(message: RankReport): Promise<void> {
 
 const tell = (message: RankReport): void => void report(message);
 
-const phase = (text: string): void => tell({ type: 'phase', phase: text });
+/** Writes into the run's log; stderr is left to what goes wrong, since a run's error quotes its end. */
+function log(text: string): void {
+  console.log(`${new Date().toISOString()} ${text}`);
+}
+
+function phase(text: string): void {
+  log(text);
+  tell({ type: 'phase', phase: text });
+}
+
+/** An event as the run's log has it; steps are too many. */
+function logLine(event: RunEventBody): string | undefined {
+  switch (event.event) {
+    case 'start':
+      return `${event.resumedFrom === undefined ? 'started' : `resumed after step ${event.resumedFrom}`}: ${event.parameters} parameters`;
+    case 'evaluation':
+      return `step ${event.step}: loss on the held-out text ${event.loss}`;
+    case 'checkpoint':
+      return `step ${event.step}: checkpoint ${event.path}`;
+    case 'warning':
+      return `warning ${event.code}: ${event.message}`;
+    case 'end':
+      return event.status;
+    case 'step':
+      return undefined;
+  }
+}
+
+function happened(event: RunEventBody): Promise<void> {
+  const line = logLine(event);
+  if (line !== undefined) log(line);
+  return report({ type: 'event', event });
+}
 
 async function perform(task: RankTask): Promise<void> {
   const threads = task.task === 'train' ? task.config.engine.threads : task.threads;
   const engine = openEngine({ type: 'native', ...(threads === undefined ? {} : { threads }) });
+  log(`${task.task} on ${engine.name}, ${engine.device}, ${engine.threads} threads`);
   switch (task.task) {
     case 'train': {
       const status = await train(engine, task, {
-        event: (event) => tell({ type: 'event', event }),
+        event: (event) => void happened(event),
         phase,
         stopRequested: () => stopRequested,
         takeCheckpointRequest: () => {
@@ -38,7 +72,7 @@ async function perform(task: RankTask): Promise<void> {
           return requested;
         },
       });
-      await report({ type: 'event', event: { event: 'end', status } });
+      await happened({ event: 'end', status });
       break;
     }
     case 'generate': {
