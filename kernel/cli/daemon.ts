@@ -1,4 +1,5 @@
 /** Commands about the training daemon. */
+import { setTimeout } from 'node:timers/promises';
 import type { Result } from '../protocol/daemon.ts';
 import { connectDaemon, DaemonError } from '../daemon/client.ts';
 import type { DaemonClient } from '../daemon/client.ts';
@@ -6,6 +7,9 @@ import { homeDirectory } from '../home.ts';
 import { ask } from '../lab/connection.ts';
 import { formatDuration } from '../protocol/format.ts';
 import { defineCommand, EXIT, note, print, printJson } from './command.ts';
+
+/** Time in which a daemon that has agreed to stop closes its sockets, ms. */
+const LAST_ANSWERS = 5_000;
 
 /** A connection to the daemon if one runs; undefined when none does. Close it after use. */
 export async function findDaemon(): Promise<DaemonClient | undefined> {
@@ -74,6 +78,7 @@ export const daemonStop = defineCommand({
     try {
       const { pid } = await client.request('daemon.status', {});
       await client.request('daemon.stop', { force: values.force });
+      await Promise.race([client.closed, setTimeout(LAST_ANSWERS, undefined, { ref: false })]);
       if (values.json) printJson({ stopped: true, pid });
       else print(`The daemon (process ${pid}) has stopped`);
     } finally {

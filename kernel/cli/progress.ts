@@ -85,7 +85,7 @@ export class Progress {
     if (phase === this.#phase) return;
     this.#phase = phase;
     if (this.#stream.isTTY) this.#scheduleDraw();
-    else if (phase) this.#stream.write(`${this.#name}: ${phase}\n`);
+    else if (phase && phase !== 'training') this.#stream.write(`${this.#name}: ${phase}\n`);
   }
 
   /** Takes events in order. */

@@ -3,13 +3,13 @@ import { renameSync, writeFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { startKernel } from '../jupyter/client.ts';
 import type { KernelClient } from '../jupyter/client.ts';
-import { ask } from '../lab/connection.ts';
 import { followRun } from '../lab/follow.ts';
 import { PLOT_MIME } from '../protocol/plot-mime.ts';
 import type { PlotOutput } from '../protocol/plot.ts';
 import { formatNotebook, OutputCollector, readNotebook, sourceOf } from './notebook-file.ts';
 import type { Notebook, NotebookCell, NotebookOutput, OutputMessage } from './notebook-file.ts';
 import { Progress } from './progress.ts';
+import { onPhase } from './train.ts';
 
 /** A cell that failed; the notebook has been written all the same. */
 export class CellError extends Error {
@@ -153,13 +153,7 @@ class Screen {
 
   async #showProgress(run: string, progress: Progress): Promise<void> {
     this.#progress = progress;
-    const unsubscribe = await ask((client) =>
-      Promise.resolve(
-        client.onRuns((message) => {
-          if ('summary' in message && message.summary.run === run) progress.phase(message.summary.phase);
-        }),
-      ),
-    );
+    const unsubscribe = await onPhase(run, (phase) => progress.phase(phase));
     try {
       for await (const events of followRun(run, { signal: this.#abort.signal })) progress.update(events);
     } finally {

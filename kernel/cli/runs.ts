@@ -97,10 +97,12 @@ export const stop = defineCommand({
   name: 'stop',
   summary: 'Stop a run after its current step with a checkpoint',
   positionals: ['RUN'],
-  options: {},
+  options: {
+    force: { type: 'flag', help: 'at once: the steps since the newest checkpoint are lost' },
+  },
   async run({ values, positionals: [wanted = ''] }) {
     const summary = await ask(async (client) =>
-      client.request('run.stop', { run: (await lookUp(client, wanted)).run }),
+      client.request('run.stop', { run: (await lookUp(client, wanted)).run, force: values.force }),
     );
     if (values.json) printJson(summary);
     else print(describeRun(summary));

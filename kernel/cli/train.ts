@@ -5,6 +5,7 @@ import { formatLoss } from '../protocol/format.ts';
 import type { RunSummary } from '../protocol/events.ts';
 import { findRun } from '../lab/find-run.ts';
 import { ask } from '../lab/connection.ts';
+import { LabError } from '../lab/errors.ts';
 import { followRun, withoutConfig } from '../lab/follow.ts';
 import { UsageError } from './arguments.ts';
 import { defineCommand, EXIT, note, print, printJson } from './command.ts';
@@ -32,19 +33,11 @@ export const train = defineCommand({
     if (config === undefined && values.set.length > 0)
       throw new UsageError(['--set changes CONFIG.json, which is missing']);
     const base = file === undefined ? process.cwd() : dirname(resolve(file));
-    const run =
+    const started =
       values.resume === undefined
-        ? await start(config, base, file === undefined ? undefined : resolve(file))
-        : await resume(values.resume, config, base);
-    if (values.detach) {
-      if (values.json) printJson(run.summary);
-      else
-        print(
-          `${run.summary.name} is run ${run.summary.run}: \`gpt-lab show ${run.summary.run}\` tells how it goes`,
-        );
-      return EXIT.done;
-    }
-    return follow(run, values.json);
+        ? start(config, base, file === undefined ? undefined : resolve(file))
+        : resume(values.resume, config, base);
+    return values.detach ? leave(await started, values.json) : follow(started, values.json);
   },
 });
 
@@ -89,35 +82,60 @@ function checkSame(config: unknown, stored: unknown, baseDirectory: string, run:
     );
 }
 
+/** Says which run was started, and that is all. */
+function leave({ summary }: Started, json: boolean): number {
+  const { name, run } = summary;
+  if (json) printJson(summary);
+  else print(`${name} is run ${run}: \`gpt-lab show ${run}\` tells how it goes`);
+  return EXIT.done;
+}
+
 /** Follows the run to its end; SIGINT stops it, a second one leaves it. */
-async function follow({ summary: { run, name, steps }, from }: Started, json: boolean): Promise<number> {
-  const progress = new Progress(process.stderr, { name, steps });
-  if (!json) note(`${name} is run ${run}`);
-  const unsubscribe = await ask((client) =>
-    Promise.resolve(
-      client.onRuns((message) => {
-        if (!json && 'summary' in message && message.summary.run === run)
-          progress.phase(message.summary.phase);
-      }),
-    ),
+async function follow(started: Promise<Started>, json: boolean): Promise<number> {
+  let progress: Progress | undefined;
+  let unsubscribe: () => void = () => undefined;
+  const abort = new AbortController();
+  // From the first moment: a run that is just being started is stopped as well.
+  const interrupts = onInterrupt(
+    started.then(({ summary }) => summary.run),
+    (line) => (progress ? progress.line(line) : note(line)),
   );
-  const interrupts = onInterrupt(run, (line) => progress.line(line));
   try {
-    const events = followRun(run, { from });
+    const { summary, from } = await started;
+    const { run, name, steps } = summary;
+    const shown = new Progress(process.stderr, { name, steps });
+    progress = shown;
+    if (!json) {
+      note(`${name} is run ${run}`);
+      unsubscribe = await onPhase(run, (phase) => shown.phase(phase));
+    }
+    const events = followRun(run, { from, signal: abort.signal });
     for (;;) {
       const next = await Promise.race([events.next(), interrupts.left]);
       if (next === undefined) return EXIT.stopped;
       if (next.done) {
-        if (!json) progress.end();
+        if (!json) shown.end();
         return tellEnd(next.value, json);
       }
       if (json) for (const event of next.value) printJson(event);
-      else progress.update(next.value);
+      else shown.update(next.value);
     }
   } finally {
+    abort.abort();
     unsubscribe();
     interrupts.end();
   }
+}
+
+/** Calls `take` with what the run does outside its steps, whenever that changes. */
+export function onPhase(run: string, take: (phase: string | undefined) => void): Promise<() => void> {
+  return ask((client) =>
+    Promise.resolve(
+      client.onRuns((message) => {
+        if ('summary' in message && message.summary.run === run) take(message.summary.phase);
+      }),
+    ),
+  );
 }
 
 function tellEnd(summary: RunSummary, json: boolean): number {
@@ -146,21 +164,27 @@ const ONE_INTERRUPT = 500;
 
 /** First SIGINT: stop the run with a checkpoint. Second: `left` resolves. */
 function onInterrupt(
-  run: string,
+  run: Promise<string>,
   say: (line: string) => void,
 ): { left: Promise<undefined>; end: () => void } {
   let leave: (nothing: undefined) => void = () => undefined;
   let reject: (error: unknown) => void = () => undefined;
   const left = new Promise<undefined>((resolve, fail) => ([leave, reject] = [resolve, fail]));
   left.catch(() => undefined); // raced against the run's events
+  run.catch(() => undefined); // whoever awaits the start tells
   let first: number | undefined;
   const listener = (): void => {
     if (first === undefined) {
       first = Date.now();
       say('Stopping after this step with a checkpoint. Ctrl-C again leaves without waiting for it.');
-      ask((client) => client.request('run.stop', { run })).catch(reject);
+      run
+        .then((id) => ask((client) => client.request('run.stop', { run: id })))
+        .catch((error: unknown) => {
+          // It may have ended by itself meanwhile, which its events tell.
+          if (!(error instanceof LabError && error.code === 'wrong-state')) reject(error);
+        });
     } else if (Date.now() - first > ONE_INTERRUPT) {
-      say(`Left: the daemon goes on stopping run ${run}`);
+      say('Left: the daemon goes on stopping the run');
       leave(undefined);
     }
   };

@@ -59,7 +59,9 @@ function happened(event: RunEventBody): Promise<void> {
 async function perform(task: RankTask): Promise<void> {
   const threads = task.task === 'train' ? task.config.engine.threads : task.threads;
   const engine = openEngine({ type: 'native', ...(threads === undefined ? {} : { threads }) });
-  log(`${task.task} on ${engine.name}, ${engine.device}, ${engine.threads} threads`);
+  log(
+    `${task.task} on ${engine.name}, ${engine.device}, ${engine.threads} thread${engine.threads === 1 ? '' : 's'}`,
+  );
   switch (task.task) {
     case 'train': {
       const status = await train(engine, task, {
