@@ -63,6 +63,7 @@ export class TrainingPass {
   readonly #dxNC: Tensor;
   readonly #scratchNC: Tensor;
   readonly #scratch2NC: Tensor;
+  readonly #dbranchNC: Tensor;
   readonly #dqkvN3C: Tensor;
   readonly #dpreN4C: Tensor;
 
@@ -105,6 +106,7 @@ export class TrainingPass {
     this.#dxNC = floats(N, C);
     this.#scratchNC = floats(N, C);
     this.#scratch2NC = floats(N, C);
+    this.#dbranchNC = activations(N, C);
     this.#dqkvN3C = activations(N, 3 * C);
     this.#dpreN4C = activations(N, 4 * C);
   }
@@ -272,11 +274,13 @@ export class TrainingPass {
     const gradient = (name: string): Tensor => gradients.get(`h.${layer}.${name}`);
     const dxNC = this.#dxNC;
     const dnormNC = this.#scratchNC;
-    /** The gradient entering a residual branch: through its dropout, where there is one. */
+    /** The gradient entering a residual branch: through its dropout, where there is one; in the activations' type. */
     const intoBranch = (site: number): Tensor => {
-      if (!dropout) return dxNC;
-      engine.dropout(this.#scratch2NC, dxNC, this.#dropoutKey(dropout, site, C));
-      return this.#scratch2NC;
+      if (dropout) engine.dropout(this.#scratch2NC, dxNC, this.#dropoutKey(dropout, site, C));
+      const gradientNC = dropout ? this.#scratch2NC : dxNC;
+      if (this.#dbranchNC.type === 'f32') return gradientNC;
+      engine.copy(this.#dbranchNC, gradientNC);
+      return this.#dbranchNC;
     };
 
     const dmlpNC = intoBranch(3 + 3 * layer);

@@ -106,13 +106,8 @@ pub fn product(
                 let depth = range(units, DEPTH, block);
                 let first = depth.start * kernel.unit();
                 let numbers = (k - first).min(depth.len() * kernel.unit());
-                for strip in 0..strips {
-                    let start = strip * kernel.columns;
-                    let target = right.add(start * depth.len());
-                    let count = (columns.len() - start).min(kernel.columns);
-                    let source = b.skip(columns.start + start, first);
-                    pack(&kernel, target, kernel.columns, source, count, numbers);
-                }
+                let source = b.skip(columns.start, first);
+                pack(&kernel, right, kernel.columns, source, columns.len(), numbers);
                 for panel in panels_of_tile.clone() {
                     let panel_rows = panels.rows(panel..panel + 1);
                     let from = left.at(panel_rows.start * units + depth.start * panel_rows.len());
@@ -154,11 +149,7 @@ pub unsafe fn pack_columns(
     columns: usize,
     depth: usize,
 ) {
-    for start in (0..columns).step_by(kernel.columns) {
-        let count = (columns - start).min(kernel.columns);
-        let to = target.add(start * kernel.units(depth));
-        pack(kernel, to, kernel.columns, operand.skip(start, 0), count, depth);
-    }
+    pack(kernel, target, kernel.columns, operand, columns, depth);
 }
 
 /// c [rows, padded(columns)] (rows of `stride`) = or, when `add`, += packed rows times packed columns, on this thread.

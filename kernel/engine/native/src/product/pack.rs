@@ -56,8 +56,8 @@ impl Data {
 }
 
 vectorized! {
-    /// Packs the first `count` vectors of an operand, `depth` numbers of each, into `target` [units][width]; vectors
-    /// from `count` to `width` become zeros.
+    /// Packs the first `count` vectors of an operand, `depth` numbers of each, into panels `[units][width]`, one after
+    /// the other; what is missing of the last is filled with zeros.
     pub unsafe fn pack(
         kernel: &Kernel, target: *mut u32, width: usize, operand: Operand, count: usize, depth: usize
     ) = pack_body
@@ -104,16 +104,22 @@ impl Job {
                     .round_to_bf16()
             }),
             (false, true, _) => self.copy::<S>(|unit, vector, count| {
-                let even = data.add(2 * unit * operand.depth_stride + vector);
+                let even = data.wrapping_add(2 * unit * operand.depth_stride + vector);
+                prefetch(even.wrapping_add(AHEAD * operand.depth_stride));
+                prefetch(even.wrapping_add((AHEAD + 1) * operand.depth_stride));
                 let odd = if 2 * unit + 1 < self.depth {
                     load::<S, E>(even.add(operand.depth_stride), count)
                 } else {
                     S::splat(0.0)
                 };
-                S::pair(rounded::<S, E>(load(even, count)), rounded::<S, E>(odd))
+                let even = load::<S, E>(even, count);
+                if size_of::<E>() == 2 { S::pair(even, odd) } else { S::pair_rounded(even, odd) }
             }),
-            (false, false, false) => self
-                .copy::<S>(|unit, vector, count| load(data.add(unit * operand.depth_stride + vector), count)),
+            (false, false, false) => self.copy::<S>(|unit, vector, count| {
+                let source = data.wrapping_add(unit * operand.depth_stride + vector);
+                prefetch(source.wrapping_add(AHEAD * operand.depth_stride));
+                load(source, count)
+            }),
             (false, false, true) => self.copy::<S>(|unit, vector, count| {
                 load::<S, E>(data.add(unit * operand.depth_stride + vector), count).round_to_bf16()
             }),
@@ -123,31 +129,37 @@ impl Job {
     /// Vectors whose numbers lie side by side: sixteen by sixteen units are turned in registers.
     #[inline(always)]
     unsafe fn transpose<S: Lanes>(self, load: impl Fn(usize, usize) -> S) {
-        for first in (0..self.width).step_by(LANES) {
-            let lanes = (self.width - first).min(LANES);
-            let live = self.count.saturating_sub(first).min(lanes);
-            for unit in (0..self.units).step_by(LANES) {
-                let mut rows = [S::splat(0.0); LANES];
-                for (i, row) in rows.iter_mut().enumerate().take(live) {
-                    *row = load(first + i, unit);
-                }
-                let columns = S::transpose(rows);
-                let at = self.target.add(unit * self.width + first);
-                for (j, column) in columns.iter().enumerate().take(self.units - unit) {
-                    store(*column, at.add(j * self.width), lanes);
+        for panel in (0..self.count).step_by(self.width) {
+            for first in (0..self.width).step_by(LANES) {
+                let lanes = (self.width - first).min(LANES);
+                let live = self.count.saturating_sub(panel + first).min(lanes);
+                for unit in (0..self.units).step_by(LANES) {
+                    let mut rows = [S::splat(0.0); LANES];
+                    for (i, row) in rows.iter_mut().enumerate().take(live) {
+                        *row = load(panel + first + i, unit);
+                    }
+                    let columns = S::transpose(rows);
+                    let at = self.target.add(panel * self.units + unit * self.width + first);
+                    for (j, column) in columns.iter().enumerate().take(self.units - unit) {
+                        store(*column, at.add(j * self.width), lanes);
+                    }
                 }
             }
         }
     }
 
-    /// Vectors side by side: sixteen at a time are copied, unit by unit.
+    /// Vectors side by side: sixteen at a time are copied, unit by unit, all panels of a unit together because they
+    /// follow each other in memory.
     #[inline(always)]
     unsafe fn copy<S: Lanes>(self, load: impl Fn(usize, usize, usize) -> S) {
         for unit in 0..self.units {
-            for first in (0..self.width).step_by(LANES) {
-                let lanes = (self.width - first).min(LANES);
-                let live = self.count.saturating_sub(first).min(lanes);
-                store(load(unit, first, live), self.target.add(unit * self.width + first), lanes);
+            for panel in (0..self.count).step_by(self.width) {
+                let at = self.target.add(panel * self.units + unit * self.width);
+                for first in (0..self.width).step_by(LANES) {
+                    let lanes = (self.width - first).min(LANES);
+                    let live = self.count.saturating_sub(panel + first).min(lanes);
+                    store(load(unit, panel + first, live), at.add(first), lanes);
+                }
             }
         }
     }
@@ -170,10 +182,19 @@ unsafe fn units_of_pairs<S: Lanes, E: Element>(source: *const E, available: usiz
     S::narrow(load(source, available), high)
 }
 
-/// Elements as lanes of bf16 values.
+/// How many rows of a matrix ahead its elements are fetched: rows are too far apart for the processor to foresee.
+const AHEAD: usize = 8;
+
+/// Asks for a line of memory; the address need not be valid.
 #[inline(always)]
-unsafe fn rounded<S: Lanes, E: Element>(lanes: S) -> S {
-    if size_of::<E>() == 2 { lanes } else { lanes.round_to_bf16() }
+fn prefetch<E>(address: *const E) {
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }
 
 #[inline(always)]

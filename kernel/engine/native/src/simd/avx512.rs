@@ -141,6 +141,17 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
         Self(_mm512_castsi512_ps(_mm512_or_si512(low, _mm512_castps_si512(odd.0))))
     }
     #[inline(always)]
+    unsafe fn pair_rounded(even: Self, odd: Self) -> Self {
+        if !BF16 {
+            return Self::pair(even.round_to_bf16(), odd.round_to_bf16());
+        }
+        // All even numbers, then all odd ones: words 0, 16, 1, 17, … bring them together.
+        let index: [i16; 2 * LANES] = std::array::from_fn(|i| (i / 2 + i % 2 * LANES) as i16);
+        let order = _mm512_loadu_si512(index.as_ptr().cast());
+        let narrow = std::mem::transmute::<__m512, __m512i>(Self::narrow(even, odd).0);
+        Self(_mm512_castsi512_ps(_mm512_permutexvar_epi16(order, narrow)))
+    }
+    #[inline(always)]
     unsafe fn transpose(rows: [Self; LANES]) -> [Self; LANES] {
         // Interleave pairs of rows, then pairs of pairs within 128 bits, then move the 128-bit blocks.
         let mut a = [_mm512_setzero_ps(); LANES];

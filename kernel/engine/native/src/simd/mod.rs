@@ -71,6 +71,11 @@ pub trait Lanes: Copy {
     unsafe fn narrow(low: Self, high: Self) -> Self;
     /// The lanes of two vectors of bf16 values (low halves zero), `even` in the low half of each lane.
     unsafe fn pair(even: Self, odd: Self) -> Self;
+    /// The same after rounding to bf16.
+    #[inline(always)]
+    unsafe fn pair_rounded(even: Self, odd: Self) -> Self {
+        Self::pair(even.round_to_bf16(), odd.round_to_bf16())
+    }
     /// Lane j of vector i becomes lane i of vector j.
     #[inline(always)]
     unsafe fn transpose(rows: [Self; LANES]) -> [Self; LANES] {
@@ -235,6 +240,7 @@ mod tests {
         results.extend(partial);
         results.extend(a.round_to_bf16().to_array());
         results.extend(S::pair(a.round_to_bf16(), b.round_to_bf16()).to_array().map(positive));
+        results.extend(S::pair_rounded(a, b).to_array().map(positive));
         results.extend(S::narrow(a, b).to_array().map(positive));
         let mut narrow = [Bf16::ZERO; 16];
         a.store_bf16_partial(narrow.as_mut_ptr(), 5);
