@@ -1,5 +1,7 @@
 /** `gpt-lab notebook run`: what `npm start -- --headless` runs on the quickstart. */
 import { resolve } from 'node:path';
+import { applySettings } from '../lab/settings.ts';
+import { UsageError } from './arguments.ts';
 import { defineCommand, EXIT, note, print, printJson } from './command.ts';
 import { CellError, runNotebook } from './run-notebook.ts';
 
@@ -11,11 +13,22 @@ export const notebookRun = defineCommand({
   positionals: ['FILE'],
   options: {
     to: { type: 'text', value: 'FILE', required: true, help: 'where the executed notebook goes' },
+    set: {
+      type: 'text',
+      value: 'a.b=value',
+      many: true,
+      help: 'change one key of every configuration that the notebook trains with',
+    },
   },
   async run({ values, positionals: [file = ''] }) {
     const to = resolve(values.to);
+    const applied = applySettings({}, values.set);
+    if ('problems' in applied) throw new UsageError(applied.problems);
     try {
-      await runNotebook(file, to, values.json ? process.stderr : process.stdout);
+      await runNotebook(file, to, {
+        out: values.json ? process.stderr : process.stdout,
+        settings: values.set,
+      });
     } catch (error) {
       if (!(error instanceof CellError)) throw error;
       note(`${error.message}; the notebook so far is ${to}`);

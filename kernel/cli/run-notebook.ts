@@ -4,6 +4,7 @@ import { dirname, resolve } from 'node:path';
 import { startKernel } from '../jupyter/client.ts';
 import type { KernelClient } from '../jupyter/client.ts';
 import { followRun } from '../lab/follow.ts';
+import { SETTINGS_VARIABLE } from '../lab/settings.ts';
 import { PLOT_MIME } from '../protocol/plot-mime.ts';
 import type { PlotOutput } from '../protocol/plot.ts';
 import { formatNotebook, OutputCollector, readNotebook, sourceOf } from './notebook-file.ts';
@@ -25,13 +26,18 @@ export class CellError extends Error {
 
 /**
  * Runs all code cells of the notebook `file` in order, in its own folder, streaming their outputs to `out` and a run's
- * progress to stderr; writes the executed notebook to `to`. Throws CellError at the first cell that fails, and when the
- * kernel dies, after writing what there is.
+ * progress to stderr; writes the executed notebook to `to`. `settings` change the configuration of every run. Throws
+ * CellError at the first cell that fails, and when the kernel dies, after writing what there is.
  */
-export async function runNotebook(file: string, to: string, out: NodeJS.WriteStream): Promise<void> {
+export async function runNotebook(
+  file: string,
+  to: string,
+  { out, settings }: { out: NodeJS.WriteStream; settings: readonly string[] },
+): Promise<void> {
   const notebook = readNotebook(file);
   const folder = dirname(resolve(file));
-  const kernel = await startKernel({ cwd: folder, env: { GPT_LAB_LIVE_PLOTS: 'output' } });
+  const env = { GPT_LAB_LIVE_PLOTS: 'output', [SETTINGS_VARIABLE]: JSON.stringify(settings) };
+  const kernel = await startKernel({ cwd: folder, env });
   const screen = new Screen(out);
   try {
     await executeCells(notebook, kernel, screen);

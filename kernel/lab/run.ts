@@ -1,4 +1,5 @@
 /** One training run, as cells hold it. */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { resolve } from 'node:path';
 import { inspect } from 'node:util';
 import { ask } from './connection.ts';
@@ -62,9 +63,10 @@ export class Run {
         { target: this.id, prompt, ...sampling },
         {
           signal: host().interruptSignal(),
-          onProgress: (progress) => {
+          // Bound to this cell: the connection that brings the text belongs to the cell that opened it.
+          onProgress: AsyncLocalStorage.bind((progress: unknown) => {
             if (stream) process.stdout.write((progress as { text: string }).text);
-          },
+          }),
         },
       ),
     );
@@ -84,9 +86,14 @@ export class Run {
     );
   }
 
-  /** Stops the run after its current step with a checkpoint; `resume()` continues it. */
-  async stop(): Promise<RunSummary> {
-    return this.#note(await ask((client) => client.request('run.stop', { run: this.id })));
+  /**
+   * Stops the run after its current step with a checkpoint; `resume()` continues it.
+   *
+   * @param options `force`: end it at once instead; the steps since its newest checkpoint are lost.
+   * @throws {LabError} when it has ended already.
+   */
+  async stop({ force = false }: { force?: boolean } = {}): Promise<RunSummary> {
+    return this.#note(await ask((client) => client.request('run.stop', { run: this.id, force })));
   }
 
   /** Writes a checkpoint of the running run after its current step; resolves to its folder. */
