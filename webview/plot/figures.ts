@@ -1,5 +1,6 @@
 /** What a plot says in words and figures. Pure: no page in here. */
 import { formatCount, formatDuration, formatLoss, formatRate } from '../../kernel/protocol/format.ts';
+import type { TooltipRow } from './chart-cursor.ts';
 import type { PlotState, RunStore } from './run-store.ts';
 import { lastUpTo, nearest } from './view-data.ts';
 
@@ -101,6 +102,20 @@ export function speak(reading: Reading): string {
   ].join(', ');
 }
 
+/** A reading as the tooltip shows it, the smoothed loss only where one is drawn. */
+export function tooltipRows(reading: Reading, smooth: boolean): TooltipRow[] {
+  const { step, loss, smoothed, validation, learningRate, tokensPerSecond } = reading;
+  const evaluated =
+    validation?.step === step ? 'Validation' : `Validation at ${count(validation?.step ?? 0)}`;
+  return [
+    { tone: 'train', label: 'Loss', value: formatLoss(loss) },
+    ...(smooth ? [{ tone: 'train', label: 'Smoothed', value: formatLoss(smoothed) }] : []),
+    ...(validation ? [{ tone: 'validation', label: evaluated, value: formatLoss(validation.loss) }] : []),
+    { tone: 'rate', label: 'Learning rate', value: formatRate(learningRate) },
+    { tone: 'speed', label: 'Tokens/s', value: formatCount(tokensPerSecond) },
+  ];
+}
+
 /** Rows of the data table: every evaluated step, and others evenly up to `limit` in all, first and last included. */
 export function tableRows(store: RunStore, smoothed: readonly (number | null)[], limit: number): Reading[] {
   const { train, evaluation } = store.series;
@@ -113,6 +128,26 @@ export function tableRows(store: RunStore, smoothed: readonly (number | null)[],
     .sort((a, b) => a - b)
     .map((index) => readingAt(store, smoothed, train.step[index] ?? 0))
     .filter((reading) => reading !== undefined);
+}
+
+/** Heads of the data table's columns. */
+export const TABLE_HEADS = ['Step', 'Loss', 'Smoothed', 'Validation', 'Learning rate', 'Tokens/s'];
+
+/** A row of the data table; a validation loss stands only at the step that it is of. */
+export function tableCells(row: Reading): string[] {
+  return [
+    String(row.step),
+    formatLoss(row.loss),
+    formatLoss(row.smoothed),
+    row.validation?.step === row.step ? formatLoss(row.validation.loss) : '',
+    formatRate(row.learningRate),
+    formatCount(row.tokensPerSecond),
+  ];
+}
+
+/** `1 step`, `2 steps`. */
+export function plural(number: number, noun: string): string {
+  return `${count(number)} ${noun}${number === 1 ? '' : 's'}`;
 }
 
 function count(value: number): string {

@@ -3,7 +3,8 @@ import uPlotStyle from 'uplot/dist/uPlot.min.css';
 import type { PlotOutput } from '../../kernel/protocol/plot.ts';
 import { element } from './elements.ts';
 import style from './plot.css';
-import { PlotView, type PlotSettings } from './plot-view.ts';
+import type { PlotSettings } from './plot-controls.ts';
+import { PlotView } from './plot-view.ts';
 import { readMessage, readPlot } from './read-plot.ts';
 import { RunFeed, type Post } from './run-feed.ts';
 

@@ -46,6 +46,11 @@ export class RunStore {
     return this.#snapshotState ?? (this.unavailable === undefined ? 'starting' : 'unknown');
   }
 
+  /** Whether the run is known to have come to an end. */
+  get hasEnded(): boolean {
+    return !['running', 'starting', 'unknown'].includes(this.state);
+  }
+
   /** Why the run failed, if it did. */
   get error(): string | undefined {
     return this.series.end?.error;
