@@ -24,6 +24,31 @@ test('the smallest configuration gets every default', () => {
   );
 });
 
+test('the whole documented configuration is accepted', () => {
+  const optimizer = {
+    ...{ type: 'adamw', learningRate: 3e-4, betas: [0.9, 0.95], epsilon: 1e-8 },
+    ...{ weightDecay: 0.1, clipNorm: 1 },
+  };
+  const schedule = { type: 'cosine', warmupSteps: 20, minimumRatio: 0.1 };
+  const sizes = { steps: 200, batchSize: 8, sequenceLength: 256, seed: 42, precision: 'fp32' };
+  const resolved = resolveConfiguration({
+    name: 'quickstart',
+    model: { preset: 'gpt2-nano' },
+    data: { text: ['samples/data/moby-dick.txt'], tokenizer: 'gpt2', validation: 0.05 },
+    training: {
+      ...sizes,
+      ...{ optimizer, schedule, evaluateEvery: 50, checkpointEvery: 100 },
+      ...{ activationCheckpointing: false, maxRestarts: 0 },
+    },
+    parallel: {
+      ...{ data: 1, pipeline: 1, tensor: 1, zero: 0 },
+      ...{ microBatches: 1, schedule: '1f1b', chunks: 1 },
+    },
+    engine: { type: 'native', device: 'cpu', threads: 2 },
+  });
+  assert.ok('config' in resolved, JSON.stringify(resolved));
+});
+
 test('every problem is listed at once, with key, value and what is allowed, those between sound keys too', () => {
   assert.deepEqual(
     problems({
@@ -37,7 +62,7 @@ test('every problem is listed at once, with key, value and what is allowed, thos
       'data.tokenizer is "words": allowed is "gpt2", "bpe", "byte", "char"',
       'training.steps is 0: allowed is at least 1',
       'training.precision is "fp8": allowed is "fp32", "bf16"',
-      'training.batchsize is not known: did you mean batchSize? Allowed: steps, batchSize, sequenceLength, seed, precision, optimizer, schedule, evaluateEvery, checkpointEvery, activationCheckpointing',
+      'training.batchsize is not known: did you mean batchSize? Allowed: steps, batchSize, sequenceLength, seed, precision, optimizer, schedule, evaluateEvery, checkpointEvery, activationCheckpointing, maxRestarts',
       'parallel.data is 2: allowed is 1',
       'training.sequenceLength is 512: allowed is at most model.contextLength, 256',
     ],

@@ -61,6 +61,7 @@ const schema = z.strictObject({
       evaluateEvery: z.int().min(0),
       checkpointEvery: z.int().min(0),
       activationCheckpointing: z.boolean(),
+      maxRestarts: z.literal(0),
     })
     .partial()
     .optional(),
@@ -71,6 +72,8 @@ const schema = z.strictObject({
       tensor: z.literal(1),
       zero: z.literal(0),
       microBatches: count,
+      schedule: z.enum(['gpipe', '1f1b', 'interleaved', 'zero-bubble']),
+      chunks: z.literal(1),
     })
     .partial()
     .optional(),
@@ -204,8 +207,18 @@ function fill(value: RunConfiguration): ResolvedConfiguration {
       evaluateEvery: training.evaluateEvery ?? 50,
       checkpointEvery: training.checkpointEvery ?? 100,
       activationCheckpointing: training.activationCheckpointing ?? false,
+      maxRestarts: 0,
     },
-    parallel: { data: 1, pipeline: 1, tensor: 1, zero: 0, microBatches: 1, ...value.parallel },
+    parallel: {
+      data: 1,
+      pipeline: 1,
+      tensor: 1,
+      zero: 0,
+      microBatches: 1,
+      schedule: '1f1b',
+      chunks: 1,
+      ...value.parallel,
+    },
     engine: { type: 'native', device: 'cpu', ...value.engine },
   };
 }

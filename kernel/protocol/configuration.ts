@@ -98,6 +98,8 @@ export interface TrainingConfiguration {
   checkpointEvery?: number;
   /** Keep only each block's input and compute the rest again for the backward pass: less memory, more time. Default false. */
   activationCheckpointing?: boolean;
+  /** Times that a run whose rank has died is restarted from its newest checkpoint; this version: 0. */
+  maxRestarts?: 0;
 }
 
 /** Layout over ranks. This version trains on one rank; micro-batches work. */
@@ -108,6 +110,10 @@ export interface ParallelConfiguration {
   zero?: 0;
   /** Parts that each step's batch is split into, gradients accumulated. Default 1. */
   microBatches?: number;
+  /** Order in which pipeline stages work; without effect while there is one. Default `1f1b`. */
+  schedule?: 'gpipe' | '1f1b' | 'interleaved' | 'zero-bubble';
+  /** Chunks of layers per pipeline stage; this version: 1. */
+  chunks?: 1;
 }
 
 /** Which engine runs the arithmetic. */
@@ -163,6 +169,7 @@ export interface ResolvedConfiguration {
     evaluateEvery: number;
     checkpointEvery: number;
     activationCheckpointing: boolean;
+    maxRestarts: 0;
   };
   parallel: Required<ParallelConfiguration>;
   /** `threads` absent: decided by the rank from the CPUs that it may use. */
