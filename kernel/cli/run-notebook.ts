@@ -4,9 +4,12 @@ import { dirname, resolve } from 'node:path';
 import { startKernel } from '../jupyter/client.ts';
 import type { KernelClient } from '../jupyter/client.ts';
 import { followRun } from '../lab/follow.ts';
+import { describeRun } from '../lab/run-text.ts';
 import { SETTINGS_VARIABLE } from '../lab/settings.ts';
+import type { RunSummary } from '../protocol/events.ts';
 import { PLOT_MIME } from '../protocol/plot-mime.ts';
 import type { PlotOutput } from '../protocol/plot.ts';
+import { sparkline } from '../protocol/sparkline.ts';
 import { formatNotebook, OutputCollector, readNotebook, sourceOf } from './notebook-file.ts';
 import type { Notebook, NotebookCell, NotebookOutput, OutputMessage } from './notebook-file.ts';
 import { Progress } from './progress.ts';
@@ -89,6 +92,9 @@ async function executeCells(notebook: Notebook, kernel: KernelClient, screen: Sc
   }
 }
 
+/** Columns of the curve of a run that has ended. */
+const CURVE = 60;
+
 /** What the terminal shows: outputs as text, progress of the run that is plotted on stderr. */
 class Screen {
   readonly #out: NodeJS.WriteStream;
@@ -160,13 +166,20 @@ class Screen {
   async #showProgress(run: string, progress: Progress): Promise<void> {
     this.#progress = progress;
     const unsubscribe = await onPhase(run, (phase) => progress.phase(phase));
+    const events = followRun(run, { signal: this.#abort.signal });
+    let ended: RunSummary | undefined;
     try {
-      for await (const events of followRun(run, { signal: this.#abort.signal })) progress.update(events);
+      while (!ended) {
+        const { done, value } = await events.next();
+        if (done) ended = value;
+        else progress.update(value);
+      }
     } finally {
       unsubscribe();
       progress.end();
       if (this.#progress === progress) this.#progress = undefined;
     }
+    this.#line(`${describeRun(ended)}\n${sparkline(progress.series.train.loss, CURVE)}`);
   }
 
   #write(text: string, stream: NodeJS.WriteStream): void {
