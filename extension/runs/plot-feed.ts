@@ -1,23 +1,13 @@
 /** Feeds the plots in notebook outputs: they ask for a run's events, and get them as they come. */
 import * as vscode from 'vscode';
-import type { RunEvent } from '../../kernel/protocol/events.ts';
-import type { PlotMessage, PlotRequest } from '../../kernel/protocol/plot.ts';
+import type { PlotMessage } from '../../kernel/protocol/plot.ts';
 import type { DaemonLink } from './daemon-link.ts';
+import { PlotSubscription } from './plot-subscription.ts';
 import type { RunList } from './run-list.ts';
 
-/** Messages to one plot come this often at most, ms. */
-const BATCH_INTERVAL = 100;
-
-interface Subscription {
-  readonly plot: string;
-  readonly run: string;
-  editor: vscode.NotebookEditor;
-  /** Number of the next event that the plot has not got. */
-  next: number;
-  /** Ends following; undefined while nothing is followed. */
-  following: AbortController | undefined;
-  /** Whether the last message did not arrive. */
-  hidden: boolean;
+interface Subscriber {
+  readonly editor: vscode.NotebookEditor;
+  readonly subscription: PlotSubscription;
 }
 
 /** Answers the requests of the renderer `gpt-lab-plot` in every notebook editor of this window. */
@@ -26,7 +16,8 @@ export class PlotFeed implements vscode.Disposable {
   readonly #runs: RunList;
   readonly #log: vscode.LogOutputChannel;
   readonly #messaging = vscode.notebooks.createRendererMessaging('gpt-lab-plot');
-  readonly #subscriptions = new Map<string, Subscription>();
+  /** By the plot's own id: editors side by side have a plot each for one output. */
+  readonly #subscribers = new Map<string, Subscriber>();
   readonly #disposable: vscode.Disposable;
 
   constructor(daemon: DaemonLink, runs: RunList, log: vscode.LogOutputChannel) {
@@ -34,32 +25,31 @@ export class PlotFeed implements vscode.Disposable {
     this.#runs = runs;
     this.#log = log;
     this.#disposable = vscode.Disposable.from(
-      this.#messaging.onDidReceiveMessage(({ editor, message }) => void this.#receive(editor, message)),
+      this.#messaging.onDidReceiveMessage(({ editor, message }) => {
+        this.#receive(editor, message).catch((error: unknown) =>
+          log.error(`A plot's request failed: ${String(error)}`),
+        );
+      }),
       daemon.onDidChange((client) => {
-        for (const subscription of this.#subscriptions.values()) {
+        for (const { subscription } of this.#subscribers.values()) {
           if (client) this.#follow(subscription);
-          else this.#unavailable(subscription);
+          else subscription.lost(noDaemon());
         }
       }),
       // A run that was resumed goes on in the plots that show it.
       runs.onDidChange(() => {
-        for (const subscription of this.#subscriptions.values()) this.#follow(subscription);
+        for (const { subscription } of this.#subscribers.values()) this.#follow(subscription);
       }),
-      // A hidden editor takes no messages: what it missed is sent when it, as a new object, is seen again.
+      // What a plot missed in a hidden editor it asks for itself when it comes into sight, mostly of another object.
       vscode.window.onDidChangeVisibleNotebookEditors((editors) => {
-        for (const subscription of this.#subscriptions.values()) {
-          const { editor } = subscription;
-          const seen = editors.includes(editor)
-            ? editor
-            : editors.find(({ notebook }) => notebook === editor.notebook);
-          if (!seen) continue;
-          subscription.editor = seen;
-          subscription.hidden = false;
+        for (const { editor, subscription } of this.#subscribers.values()) {
+          if (!editors.includes(editor)) continue;
+          subscription.shown();
           this.#follow(subscription);
         }
       }),
       vscode.workspace.onDidCloseNotebookDocument((notebook) => {
-        for (const { editor, plot } of this.#subscriptions.values()) {
+        for (const [plot, { editor }] of this.#subscribers) {
           if (editor.notebook === notebook) this.#forget(plot);
         }
       }),
@@ -67,7 +57,7 @@ export class PlotFeed implements vscode.Disposable {
   }
 
   dispose(): void {
-    for (const plot of this.#subscriptions.keys()) this.#forget(plot);
+    for (const plot of this.#subscribers.keys()) this.#forget(plot);
     this.#disposable.dispose();
   }
 
@@ -78,16 +68,23 @@ export class PlotFeed implements vscode.Disposable {
       this.#log.warn(`A plot sent something that is no request: ${parsed.error.message}`);
       return;
     }
-    const request: PlotRequest = parsed.data;
+    const request = parsed.data;
     switch (request.type) {
       case 'subscribe': {
-        this.#forget(request.plot);
-        const { plot, run, from } = request;
-        const subscription = { plot, run, editor, next: from, following: undefined, hidden: false };
-        this.#subscriptions.set(plot, subscription);
+        const { plot } = request;
+        this.#forget(plot);
+        const post = (each: PlotMessage): Thenable<boolean> => this.#messaging.postMessage(each, editor);
+        const subscription = new PlotSubscription(request, {
+          events: (events) => post({ type: 'events', plot, events }),
+          unavailable: (reason) => {
+            this.#log.debug(`A plot of ${request.run} is not fed: ${reason}`);
+            void post({ type: 'unavailable', plot, reason });
+          },
+        });
+        this.#subscribers.set(plot, { editor, subscription });
         this.#daemon.watch();
         if (this.#daemon.client) this.#follow(subscription);
-        else this.#unavailable(subscription);
+        else subscription.lost(noDaemon());
         break;
       }
       case 'unsubscribe':
@@ -100,66 +97,16 @@ export class PlotFeed implements vscode.Disposable {
   }
 
   #forget(plot: string): void {
-    this.#subscriptions.get(plot)?.following?.abort();
-    this.#subscriptions.delete(plot);
+    this.#subscribers.get(plot)?.subscription.end();
+    this.#subscribers.delete(plot);
   }
 
-  #unavailable(subscription: Subscription, reason?: string): void {
-    subscription.following?.abort();
-    subscription.following = undefined;
-    void this.#post(subscription, {
-      type: 'unavailable',
-      plot: subscription.plot,
-      reason: reason ?? vscode.l10n.t('No training daemon is running.'),
-    });
+  #follow(subscription: PlotSubscription): void {
+    const { client } = this.#daemon;
+    if (client) subscription.follow(client, this.#runs.get(subscription.run));
   }
+}
 
-  #follow(subscription: Subscription): void {
-    const run = this.#runs.get(subscription.run);
-    const complete = run && run.state !== 'running' && run.lastSequence < subscription.next;
-    // Following a run that has ended and was sent in full would wait for ever.
-    if (complete) subscription.following?.abort();
-    if (subscription.following || subscription.hidden || complete) return;
-    const following = new AbortController();
-    subscription.following = following;
-    this.#send(subscription, following.signal)
-      .catch((error: unknown) => {
-        if (following.signal.aborted) return;
-        this.#log.warn(`Following ${subscription.run} ended: ${String(error)}`);
-        this.#unavailable(subscription, error instanceof Error ? error.message : String(error));
-      })
-      .finally(() => {
-        if (subscription.following === following) subscription.following = undefined;
-      });
-  }
-
-  async #send(subscription: Subscription, signal: AbortSignal): Promise<void> {
-    const client = this.#daemon.client;
-    if (!client) return;
-    const batch: RunEvent[] = [];
-    let flushing: Promise<void> | undefined;
-    const flush = async (): Promise<void> => {
-      await new Promise((resolve) => setTimeout(resolve, BATCH_INTERVAL));
-      flushing = undefined;
-      const events = batch.splice(0);
-      const last = events.at(-1);
-      if (signal.aborted || !last) return;
-      if (await this.#post(subscription, { type: 'events', plot: subscription.plot, events })) {
-        subscription.next = Math.max(subscription.next, last.sequence + 1);
-        return;
-      }
-      // Following goes on from the same place when the editor is shown again.
-      subscription.hidden = true;
-      subscription.following?.abort();
-    };
-    for await (const events of client.follow(subscription.run, { from: subscription.next, signal })) {
-      batch.push(...events);
-      flushing ??= flush();
-    }
-    await flushing;
-  }
-
-  async #post(subscription: Subscription, message: PlotMessage): Promise<boolean> {
-    return await this.#messaging.postMessage(message, subscription.editor);
-  }
+function noDaemon(): string {
+  return vscode.l10n.t('No training daemon is running.');
 }

@@ -64,6 +64,14 @@ test('the snapshot is taken when the daemon has gone', () => {
   assert.deepEqual(feed.store.series.train.step, [1, 2, 3]);
 });
 
+test('a plot that comes into sight again asks for what it missed, also of a run that had ended', () => {
+  const { feed, sent, send } = setUp();
+  send(events);
+  feed.refresh();
+  const last = sent.at(-1);
+  assert.ok(last?.type === 'subscribe' && last.from === 6);
+});
+
 test('events of other plots are passed over, and a hidden plot asks for no more', () => {
   const { feed, sent, hide, changes } = setUp();
   feed.receive({ type: 'events', plot: 'another', events });

@@ -58,10 +58,9 @@ export class RunFeed {
     this.#changed();
   }
 
-  /** Asks for what was missed, e.g. while the page was hidden. */
+  /** Asks for what was missed while the page was hidden: the run's steps, its end, or that it was resumed. */
   refresh(): void {
-    if (this.#listeners.size > 0 && (this.store.state === 'running' || this.store.state === 'starting'))
-      this.#subscribe();
+    if (this.#listeners.size > 0) this.#subscribe();
   }
 
   /** Asks for every point of a run of which only the saved ones are known. */
