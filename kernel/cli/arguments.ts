@@ -10,6 +10,8 @@ export interface OptionSpec {
   readonly value?: string;
   readonly minimum?: number;
   readonly maximum?: number;
+  /** What a text may be. */
+  readonly choices?: readonly string[];
   readonly required?: true;
   /** May be given several times. */
   readonly many?: true;
@@ -94,7 +96,11 @@ export function parseArguments<O extends OptionSpecs>(
 }
 
 function readValue(name: string, text: string, spec: OptionSpec, problems: string[]): string | number {
-  if (spec.type === 'text') return text;
+  if (spec.type === 'text') {
+    if (spec.choices && !spec.choices.includes(text))
+      problems.push(`--${name} is "${text}": allowed is ${spec.choices.join(' or ')}`);
+    return text;
+  }
   const { minimum = -Infinity, maximum = Infinity } = spec;
   const value = text.trim() === '' ? NaN : Number(text);
   const kind = spec.type === 'integer' ? 'a whole number' : 'a number';

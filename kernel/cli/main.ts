@@ -10,6 +10,7 @@ import { EXIT, note, print } from './command.ts';
 import type { Command } from './command.ts';
 import { daemonStart, daemonStatus, daemonStop } from './daemon.ts';
 import { doctor } from './doctor.ts';
+import { exportRun } from './export.ts';
 import { kernelInstall } from './kernel-install.ts';
 import { notebookRun } from './notebook-run.ts';
 import { logs, remove, runs, show, stop } from './runs.ts';
@@ -25,6 +26,7 @@ const commands: readonly Command[] = [
   remove,
   generate,
   evaluate,
+  exportRun,
   daemonStart,
   daemonStatus,
   daemonStop,

@@ -37,7 +37,7 @@ export interface Notebook {
 export function readNotebook(path: string): Notebook {
   let notebook: Partial<Notebook>;
   try {
-    notebook = JSON.parse(readFileSync(path, 'utf8')) as Partial<Notebook>;
+    notebook = (JSON.parse(readFileSync(path, 'utf8')) ?? {}) as Partial<Notebook>;
   } catch (error) {
     throw new UsageError([`${path} is no notebook: ${(error as Error).message}`]);
   }

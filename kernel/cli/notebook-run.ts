@@ -5,6 +5,13 @@ import { UsageError } from './arguments.ts';
 import { defineCommand, EXIT, note, print, printJson } from './command.ts';
 import { CellError, runNotebook } from './run-notebook.ts';
 
+/** Ctrl-C. */
+class Interrupted extends Error {
+  constructor() {
+    super('Interrupted. Runs go on: `gpt-lab runs` lists them, `gpt-lab stop last` stops the newest');
+  }
+}
+
 export const notebookRun = defineCommand({
   name: 'notebook run',
   summary: 'Execute a notebook in the terminal and write it with its outputs',
@@ -24,15 +31,18 @@ export const notebookRun = defineCommand({
     const to = resolve(values.to);
     const applied = applySettings({}, values.set);
     if ('problems' in applied) throw new UsageError(applied.problems);
+    const interrupt = new AbortController();
+    process.once('SIGINT', () => interrupt.abort(new Interrupted()));
     try {
       await runNotebook(file, to, {
         out: values.json ? process.stderr : process.stdout,
         settings: values.set,
+        signal: interrupt.signal,
       });
     } catch (error) {
-      if (!(error instanceof CellError)) throw error;
+      if (!(error instanceof CellError || error instanceof Interrupted)) throw error;
       note(`${error.message}; the notebook so far is ${to}`);
-      return EXIT.failed;
+      return error instanceof Interrupted ? EXIT.stopped : EXIT.failed;
     }
     if (values.json) printJson({ notebook: to });
     else print(`\nThe executed notebook is ${to}`);

@@ -30,12 +30,13 @@ export class CellError extends Error {
 /**
  * Runs all code cells of the notebook `file` in order, in its own folder, streaming their outputs to `out` and a run's
  * progress to stderr; writes the executed notebook to `to`. `settings` change the configuration of every run. Throws
- * CellError at the first cell that fails, and when the kernel dies, after writing what there is.
+ * CellError at the first cell that fails, the signal's reason when it aborts, and when the kernel dies, after writing
+ * what there is.
  */
 export async function runNotebook(
   file: string,
   to: string,
-  { out, settings }: { out: NodeJS.WriteStream; settings: readonly string[] },
+  { out, settings, signal }: { out: NodeJS.WriteStream; settings: readonly string[]; signal: AbortSignal },
 ): Promise<void> {
   const notebook = readNotebook(file);
   const folder = dirname(resolve(file));
@@ -43,7 +44,7 @@ export async function runNotebook(
   const kernel = await startKernel({ cwd: folder, env });
   const screen = new Screen(out);
   try {
-    await executeCells(notebook, kernel, screen);
+    await executeCells(notebook, kernel, screen, signal);
   } finally {
     screen.end();
     await kernel.shutdown();
@@ -53,7 +54,12 @@ export async function runNotebook(
   }
 }
 
-async function executeCells(notebook: Notebook, kernel: KernelClient, screen: Screen): Promise<void> {
+async function executeCells(
+  notebook: Notebook,
+  kernel: KernelClient,
+  screen: Screen,
+  signal: AbortSignal,
+): Promise<void> {
   const collector = new OutputCollector();
   const cells = notebook.cells.filter((cell) => cell.cell_type === 'code' && sourceOf(cell).trim() !== '');
   let current: NotebookOutput[] = [];
@@ -62,10 +68,11 @@ async function executeCells(notebook: Notebook, kernel: KernelClient, screen: Sc
     collector.take(message, current);
     screen.show(message);
   });
-  const died = kernel.died.then(({ reason }) => {
-    throw new Error(`The kernel has died: ${reason}`);
+  const broken = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason as Error));
+    void kernel.died.then(({ reason }) => reject(new Error(`The kernel has died: ${reason}`)));
   });
-  died.catch(() => undefined); // raced below
+  broken.catch(() => undefined); // raced below
   try {
     for (const [index, cell] of cells.entries()) {
       screen.cell(index + 1, cells.length, cell);
@@ -80,13 +87,13 @@ async function executeCells(notebook: Notebook, kernel: KernelClient, screen: Sc
             screen.show(message);
           },
         }),
-        died,
+        broken,
       ]);
       cell.execution_count = reply.execution_count;
       if (reply.status !== 'ok')
         throw new CellError(index + 1, `Cell ${index + 1} of ${cells.length} failed`);
     }
-    await screen.settled();
+    await Promise.race([screen.settled(), broken]);
   } finally {
     unsubscribe();
   }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { packageVersion } from '../../kernel/home.ts';
 import { killDaemon, processGone } from '../daemon-home.ts';
-import { createWorkplace, type Workplace } from './gpt-lab.ts';
+import { createWorkplace, tiny, type Workplace } from './gpt-lab.ts';
 
 let place: Workplace;
 let run = '';
@@ -136,6 +136,43 @@ test('evaluate measures a text in nats per token and perplexity', async () => {
   const noModel = await place.run('evaluate', '.', '--text', 'text.txt');
   assert.equal(noModel.code, 1);
   assert.match(noModel.stderr, /is not a checkpoint: it has no manifest\.json/);
+});
+
+test('export writes a row per step, each once, as a table or as JSON', async () => {
+  await place.write('pausing.json', tiny(400));
+  const paused = place.start('train', 'pausing.json', '--json', '--set', 'training.evaluateEvery=200');
+  await paused.shows(/"step":20,/);
+  paused.child.kill('SIGINT');
+  await paused.ended;
+  await place.run('train', '--resume', 'last', '--json');
+  assert.deepEqual(await json('export', 'last', '--format', 'csv', '--to', 'out.csv'), {
+    ...{ path: join(place.folder, 'out.csv'), rows: 400 },
+  });
+  const [head, ...rows] = (await readFile(join(place.folder, 'out.csv'), 'utf8')).trimEnd().split('\r\n');
+  assert.equal(
+    head,
+    'step,tokens,loss,validationLoss,learningRate,gradientNorm,seconds,tokensPerSecond,time',
+  );
+  const fields = rows.map((row) => row.split(','));
+  assert.deepEqual(
+    fields.map(([step]) => Number(step)),
+    fields.map((_, index) => index + 1),
+  );
+  assert.deepEqual(
+    fields.flatMap(([step, , , validation]) => (validation === '' ? [] : [step])),
+    ['200', '400'],
+  );
+  await json('export', 'last', '--format', 'json', '--to', 'out.json');
+  const { metrics, config, state } = JSON.parse(await readFile(join(place.folder, 'out.json'), 'utf8')) as {
+    metrics: { loss: number }[];
+    config: { training: { steps: number } };
+    state: string;
+  };
+  assert.deepEqual([metrics.length, config.training.steps, state], [400, 400, 'finished']);
+  assert.equal(String(metrics[399]?.loss), fields[399]?.[2]);
+  const wrong = await place.run('export', 'last', '--format', 'xml', '--to', 'x');
+  assert.equal(wrong.code, 2);
+  assert.match(wrong.stderr, /--format is "xml": allowed is csv or json/);
 });
 
 test('remove deletes an ended run with all that it wrote', async () => {

@@ -9,6 +9,7 @@ import { after, before, test } from 'node:test';
 import { packageRoot } from '../../kernel/home.ts';
 import { PLOT_MIME } from '../../kernel/protocol/plot-mime.ts';
 import type { PlotOutput } from '../../kernel/protocol/plot.ts';
+import { processGone } from '../daemon-home.ts';
 import { createWorkplace, type Outcome, type Workplace } from '../cli/gpt-lab.ts';
 
 interface Output {
@@ -134,7 +135,7 @@ test('the quickstart shows its progress, learns, and saves a curve that GitHub a
   assert.ok(written.length > 200, written);
 });
 
-test('a cell that fails ends the notebook with status 1, what there is written all the same', async () => {
+test('a cell that fails or is interrupted ends the notebook; what there is is written, and no process is left', async () => {
   const cell = (id: string, source: string): unknown => ({
     ...{ cell_type: 'code', id, metadata: {}, execution_count: null, outputs: [] },
     source: [source],
@@ -153,6 +154,19 @@ test('a cell that fails ends the notebook with status 1, what there is written a
     cells.map(({ outputs = [] }) => outputs.map(({ output_type }) => output_type)),
     [['stream'], ['error'], []],
   );
+  await place.write('waiting.ipynb', {
+    ...{ nbformat: 4, nbformat_minor: 5, metadata: {} },
+    cells: [cell('a', "console.log('before', process.ppid, process.pid); await new Promise(() => {})")],
+  });
+  const waiting = place.start('notebook', 'run', 'waiting.ipynb', '--to', to);
+  await waiting.shows(/before \d+ \d+\n/);
+  waiting.child.kill('SIGINT');
+  const interrupted = await waiting.ended;
+  assert.equal(interrupted.code, 130);
+  const pids = /before (\d+) (\d+)/.exec(interrupted.stdout)?.slice(1).map(Number) ?? [];
+  await Promise.all(pids.map(processGone));
+  assert.equal((await readNotebook(to)).cells[0]?.outputs?.[0]?.output_type, 'stream');
+
   const missing = await place.run('notebook', 'run', 'missing.ipynb', '--to', to);
   assert.equal(missing.code, 2);
 });
