@@ -84,6 +84,10 @@ export function createHandlers(parts: DaemonParts): Handlers {
     { signal }: RequestContext,
     onReport: (report: RankReport) => void = () => undefined,
   ): Promise<unknown> {
+    const throwIfCancelled = (): void => {
+      if (signal.aborted) throw new RequestError('failed', 'The request was cancelled');
+    };
+    throwIfCancelled();
     let result: unknown;
     const rank = new RankProcess(task, join(parts.home, 'tasks.log'), (report) => {
       if (report.type === 'result') result = report.result;
@@ -93,7 +97,7 @@ export function createHandlers(parts: DaemonParts): Handlers {
     signal.addEventListener('abort', cancel);
     const { error } = await rank.ended;
     signal.removeEventListener('abort', cancel);
-    if (signal.aborted) throw new RequestError('failed', 'The request was cancelled');
+    throwIfCancelled();
     if (error !== undefined) throw new RequestError('failed', error);
     return result;
   }

@@ -48,6 +48,9 @@ export class Server {
       ...options,
       maxMessageSize: MAXIMUM_MESSAGE,
       sendHighWaterMark: 10_000,
+      // Tells when a peer has gone; one that reads too slowly loses answers and holds up nobody.
+      mandatory: true,
+      sendTimeout: 0,
     });
     this.#publisher = new zeromq.Publisher({ ...options, sendHighWaterMark: 100_000 });
     void this.#authenticate(z85Decode(keys.client.publicKey));
@@ -164,11 +167,19 @@ export class Server {
     }
   }
 
-  /** One send at a time per socket; a peer that has gone loses its answer. */
+  /** One send at a time per socket; what a peer that has gone still waits for is given up. */
   #reply(peer: Buffer, message: Response): void {
     this.#answering = this.#answering
       .then(() => this.#router.send([peer, JSON.stringify(message)]))
-      .catch((error: unknown) => this.#log(`An answer could not be sent: ${String(error)}`));
+      .catch((error: unknown) => {
+        if ((error as NodeJS.ErrnoException).code === 'EHOSTUNREACH') this.#abandon(peer);
+        else this.#log(`An answer could not be sent: ${String(error)}`);
+      });
+  }
+
+  #abandon(peer: Buffer): void {
+    const prefix = `${peer.toString('hex')} `;
+    for (const [key, controller] of this.#requests) if (key.startsWith(prefix)) controller.abort();
   }
 
   /** Publishes messages under a topic, in order. */

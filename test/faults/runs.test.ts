@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { access, mkdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import type { DaemonClient } from '../../kernel/daemon/client.ts';
@@ -10,6 +11,7 @@ import {
   assertNumbered,
   createTestHome,
   eventsOf,
+  eventually,
   refused,
   startTiny,
   summaryThat,
@@ -169,6 +171,32 @@ test('a resumed run keeps its tokenizer and says when the text has changed', asy
   const warning = await until(client, run, 'warning', stopped.lastSequence + 1);
   assert.equal(warning.code, 'text-changed');
   await until(client, run, 'step', warning.sequence);
+});
+
+test('what a client asked for ends when it cancels, and when it is gone', async (context) => {
+  const { pid } = await client.request('daemon.status', {});
+  const processes = `/proc/${pid}/task/${pid}/children`;
+  if (!existsSync(processes)) {
+    context.skip('the children of a process can only be seen on Linux');
+    return;
+  }
+  const run = await startTiny(client, lab, 3);
+  await eventsOf(client, run);
+  const tokens = { target: run, prompt: 'the', tokens: 100_000 };
+  for (const leave of ['cancel', 'close'] as const) {
+    const other = await lab.connect();
+    const controller = new AbortController();
+    const sampling = new Promise<void>((resolve, reject) => {
+      other
+        .request('generate', tokens, { onProgress: () => resolve(), signal: controller.signal })
+        .catch(reject);
+    });
+    await sampling;
+    assert.notEqual(readFileSync(processes, 'utf8'), '');
+    if (leave === 'cancel') controller.abort();
+    else other.close();
+    await eventually(() => readFileSync(processes, 'utf8') === '', `Sampling goes on after ${leave}`);
+  }
 });
 
 test('a configuration with mistakes is refused with all of them, unreadable and empty texts included', async () => {
