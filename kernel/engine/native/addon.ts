@@ -35,6 +35,8 @@ export interface AddonEngine {
   write(region: Region, values: Uint8Array): void;
   read(region: Region, target: Uint8Array): Promise<void>;
   finish(): Promise<void>;
+  /** Fills `target` (2 numbers) with operations a second of products in the caches: f32, bf16. */
+  measurePeaks(target: Float64Array): Promise<void>;
   dispose(): Promise<void>;
   fill(out: Region, value: number): void;
   copy(out: Region, x: Region): void;

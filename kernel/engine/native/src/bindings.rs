@@ -15,9 +15,9 @@ use crate::ops::philox::Key;
 use crate::ops::{
     adamw, attention, cross_entropy, dropout, elementwise, embedding, layer_norm, linear, norm, random,
 };
-use crate::product::Store;
+use crate::product::{Precision, Store, peak};
 use crate::simd::{Level, level};
-use napi::bindgen_prelude::{Env, Error, Object, Result, Status, Uint8Array};
+use napi::bindgen_prelude::{Env, Error, Float64Array, Object, Result, Status, Uint8Array};
 use napi_derive::napi;
 use std::sync::{Arc, Weak};
 
@@ -190,6 +190,18 @@ impl NativeEngine {
     #[napi(ts_return_type = "Promise<void>")]
     pub fn finish<'env>(&self, env: &'env Env) -> Result<Object<'env>> {
         self.answer(env, State::take_error)
+    }
+
+    /// Writes the floating-point operations a second that products reach in the caches, in f32 and with bf16 factors, to
+    /// `target` (two f64 numbers). For benchmarks: it takes half a second.
+    #[napi(ts_return_type = "Promise<void>")]
+    pub fn measure_peaks<'env>(&self, env: &'env Env, target: Float64Array) -> Result<Object<'env>> {
+        self.answer(env, move |_| {
+            let mut target = target;
+            let rates = [peak(Precision::F32), peak(Precision::Bf16)];
+            unsafe { target.as_mut() }.copy_from_slice(&rates);
+            Ok(target)
+        })
     }
 
     /// A promise settled by `call` in queue order. What the call returns is dropped on JavaScript's thread.

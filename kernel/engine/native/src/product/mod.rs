@@ -6,9 +6,11 @@
 
 mod kernel;
 mod pack;
+mod peak;
 
 pub use kernel::{Kernel, Precision};
 pub use pack::{Operand, pack};
+pub use peak::peak;
 
 use crate::memory::Buffer;
 use crate::parallel::{Shared, for_each, range, ranges};

@@ -1,0 +1,89 @@
+/** `gpt-lab bench engine`, and the hidden command that serves its steps. */
+import { availableParallelism } from 'node:os';
+import { benchmarkEngine, precisions, type BenchmarkRow } from '../bench/engine.ts';
+import { Gpt2Step } from '../bench/gpt2-step.ts';
+import { serveSteps } from '../bench/stepper.ts';
+import { NativeEngine } from '../engine/native/native-engine.ts';
+import { UsageError } from './arguments.ts';
+import { defineCommand, EXIT, print, printJson } from './command.ts';
+
+export const benchEngine = defineCommand({
+  name: 'bench engine',
+  summary: 'Measure training steps of GPT-2 124M, against PyTorch where there is one',
+  notes: [
+    'GPT_LAB_PYTHON names a Python that has PyTorch: then each step is measured in turn with its eager and compiled ones.',
+    'Shares of the floor compare with the arithmetic at the measured peak of products plus AdamW’s bytes at the measured',
+    'bandwidth of copying. Leave the machine alone meanwhile.',
+  ].join('\n'),
+  options: {
+    sizes: { type: 'text', value: 'BxT,…', help: 'sequences x tokens of a step (4x64,4x256,1x1024)' },
+    precision: { type: 'text', value: 'P', help: 'fp32 or bf16 alone' },
+    rounds: { type: 'integer', value: 'N', minimum: 1, maximum: 1000, help: 'measured steps of each (5)' },
+    threads: { type: 'integer', value: 'N', minimum: 1, maximum: 1024, help: 'threads (all usable)' },
+  },
+  async run({ values }) {
+    const { json, rounds = 5, threads = availableParallelism() } = values;
+    const sizes = (values.sizes ?? '4x64,4x256,1x1024').split(',').map((text) => {
+      const [, B, T] = /^(\d+)x(\d+)$/.exec(text) ?? [];
+      const size = { B: Number(B), T: Number(T) };
+      if (!(size.B >= 1 && size.T >= 1 && size.T <= 1024))
+        throw new UsageError([
+          `--sizes has "${text}": allowed are sequences x tokens, at most 1024, e.g. 4x256`,
+        ]);
+      return size;
+    });
+    const chosen = precisions.filter((one) => values.precision === undefined || one === values.precision);
+    if (chosen.length === 0)
+      throw new UsageError([`--precision is "${values.precision}": allowed is ${precisions.join(', ')}`]);
+    const python = process.env['GPT_LAB_PYTHON'];
+    const ownStepper = [process.execPath, ...process.execArgv, process.argv[1] ?? '', 'bench', 'engine-step'];
+    const benchmark = { sizes, precisions: chosen, rounds, threads, python, ownStepper };
+    for await (const row of benchmarkEngine(benchmark)) {
+      if (json) printJson(row);
+      else print(describe(row));
+    }
+    return EXIT.done;
+  },
+});
+
+export const benchEngineStep = defineCommand({
+  name: 'bench engine-step',
+  summary: 'Take one training step of GPT-2 124M per line of stdin',
+  hidden: true,
+  positionals: ['BATCH', 'TOKENS', 'PRECISION', 'THREADS'],
+  options: {},
+  async run({ positionals: [B, T, precision, threads] }) {
+    const engine = new NativeEngine(Number(threads));
+    const batch = { B: Number(B), T: Number(T) };
+    const step = new Gpt2Step(engine, batch, { precision: precision === 'bf16' ? 'bf16' : 'fp32' });
+    await serveSteps(process.stdin, () => step.run());
+    await engine.dispose();
+    return EXIT.done;
+  },
+});
+
+function describe(row: BenchmarkRow): string {
+  switch (row.row) {
+    case 'machine':
+      return [
+        `${row.cpu}, ${row.threads} threads, ${row.instructions}, gpt-lab ${row.version}`,
+        `products ${giga(row.peakF32)} GFLOP/s in f32, ${giga(row.peakBf16)} in bf16; copying ${giga(row.copyBandwidth)} GB/s`,
+      ].join('\n');
+    case 'step': {
+      const ahead = row.aheadOfBest === undefined ? '' : `, ${row.aheadOfBest.toFixed(2)} x the best other`;
+      const version = row.version === undefined ? '' : ` ${row.version}`;
+      return [
+        `${row.name === 'gpt-lab' ? '\n' : ''}${row.B}x${row.T} ${row.precision}  ${(row.name + version).padEnd(26)}`,
+        `median ${row.medianSeconds.toFixed(3)} s, best ${row.minimumSeconds.toFixed(3)} s,`,
+        `${(100 * row.shareOfFloor).toFixed(0)} % of the floor, ${giga(row.peakBytes)} GB,`,
+        `first step after ${row.startSeconds.toFixed(1)} s${ahead}`,
+      ].join(' ');
+    }
+    case 'operation':
+      return `    ${row.operation.padEnd(30)} ${(1000 * row.seconds).toFixed(1).padStart(9)} ms ${(100 * row.share).toFixed(1).padStart(5)} %`;
+  }
+}
+
+function giga(value: number): string {
+  return (value / 1e9).toFixed(value < 1e10 ? 2 : 0);
+}
