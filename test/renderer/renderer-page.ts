@@ -1,7 +1,7 @@
 /** The renderer's bundle in a plain Chromium page, with a stand-in for VS Code: messages are recorded and sent by hand. */
 import { join } from 'node:path';
 import { build } from 'esbuild';
-import { chromium, type Browser, type Page } from 'playwright-core';
+import { chromium, type Browser, type Locator, type Page } from 'playwright-core';
 import type { PlotMessage, PlotRequest } from '../../kernel/protocol/plot.ts';
 import { executablePath } from '../chromium.ts';
 import { themes, type ThemeName } from './themes.ts';
@@ -128,6 +128,30 @@ export class RendererPage {
       },
       [color, index] as const,
     );
+  }
+
+  /** Contrast of an element's text with what lies behind it, as WCAG 2 reckons it. */
+  contrast(text: Locator): Promise<number> {
+    return text.evaluate((target) => {
+      const context = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+      if (!context) throw new Error('no canvas');
+      const paint = (color: string): number => {
+        context.fillStyle = color;
+        context.fillRect(0, 0, 1, 1);
+        const [red = 0, green = 0, blue = 0] = context.getImageData(0, 0, 1, 1).data;
+        const linear = [red, green, blue].map((channel) => {
+          const share = channel / 255;
+          return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+        });
+        return 0.2126 * (linear[0] ?? 0) + 0.7152 * (linear[1] ?? 0) + 0.0722 * (linear[2] ?? 0);
+      };
+      const layers: Element[] = [];
+      for (let layer: Element | null = target; layer; layer = layer.parentElement) layers.unshift(layer);
+      let behind = 0;
+      for (const layer of layers) behind = paint(getComputedStyle(layer).backgroundColor);
+      const front = paint(getComputedStyle(target).color);
+      return (Math.max(front, behind) + 0.05) / (Math.min(front, behind) + 0.05);
+    });
   }
 
   async close(): Promise<void> {

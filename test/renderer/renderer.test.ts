@@ -4,7 +4,7 @@ import { RunSeries, toPlotOutput } from '../../kernel/protocol/run-series.ts';
 import { fakeLoss, fakeRun } from './fake-run.ts';
 import { noBrowser } from '../chromium.ts';
 import { RendererPage } from './renderer-page.ts';
-import { themes } from './themes.ts';
+import { themes, type ThemeName } from './themes.ts';
 
 const live = { format: 'gpt-lab-plot', version: 1, run: 'run-1', name: 'quickstart', steps: 300 };
 const blue = themes.dark.variables['charts-blue'] ?? '';
@@ -194,6 +194,56 @@ describe('the plot renderer in a browser', { skip: noBrowser }, () => {
     const label = await plot.page.locator('.chart.loss').getAttribute('aria-label');
     assert.match(label ?? '', /^Loss of quickstart: running, step 120 of 300, training loss from/);
   });
+
+  test('the end of a run is said aloud, and the chart’s name keeps still while it has the focus', async () => {
+    const events = fakeRun(60, { end: { event: 'end', status: 'finished' } });
+    await plot.render({ ...live, steps: 60 });
+    await plot.receive({ type: 'events', events: events.slice(0, 31) });
+    await plot.waitForData('state', 'running');
+    const chart = plot.page.getByRole('application');
+    await chart.focus();
+    const name = await chart.getAttribute('aria-label');
+    await plot.receive({ type: 'events', events: events.slice(31) });
+    await plot.waitForData('state', 'finished');
+    assert.equal(await chart.getAttribute('aria-label'), name);
+    assert.match(
+      await plot.page.locator('[aria-live]').innerText(),
+      /^Loss of quickstart: finished, step 60 of 60/,
+    );
+  });
+
+  test('Reset zoom leaves the focus in the chart', async () => {
+    await showLive(120);
+    await plot.page.locator('.chart.loss').focus();
+    await plot.page.keyboard.press('+');
+    const reset = plot.page.getByRole('button', { name: 'Reset zoom' });
+    await reset.focus();
+    await plot.page.keyboard.press('Enter');
+    await reset.waitFor({ state: 'hidden' });
+    assert.ok(await plot.page.locator('.chart.loss').evaluate((chart) => chart.matches(':focus')));
+  });
+
+  test('a daemon that goes away while a run is being stopped can be asked again', async () => {
+    await showLive(20);
+    await plot.page.getByRole('button', { name: 'Stop' }).click();
+    await plot.page.getByRole('button', { name: 'Stopping …' }).waitFor();
+    await plot.receive({ type: 'unavailable', reason: 'No training daemon is running.' });
+    assert.ok(await plot.page.getByRole('button', { name: 'Stop', exact: true }).isEnabled());
+  });
+
+  for (const theme of Object.keys(themes) as ThemeName[])
+    test(`words can be read in the theme ${theme}: contrast of 4.5 to 1 or more`, async () => {
+      await plot.setTheme(theme);
+      for (const state of ['finished', 'stopped', 'failed', 'interrupted'] as const) {
+        const end = { event: 'end', status: state, error: 'Out of memory' } as const;
+        await plot.render({ ...live, run: state }, state);
+        await plot.receive({ type: 'events', events: fakeRun(30, { end }) });
+        const shown = plot.page.locator(`[data-run="${state}"][data-state="${state}"]`);
+        await shown.waitFor();
+        for (const part of ['.name', '.badge', 'dt', 'dd b', '.notes p', '.key', 'button'])
+          assert.ok((await plot.contrast(shown.locator(part).first())) >= 4.5, `${state} ${part}`);
+      }
+    });
 
   test('hovering shows the values at the nearest step', async () => {
     await showLive(120);

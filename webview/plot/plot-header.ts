@@ -56,7 +56,8 @@ export class PlotHeader {
     setText(this.#badge, stateLabel(state));
     this.#badge.className = `badge ${state}`;
     const running = state === 'running' || state === 'starting';
-    if (!running) this.#stopping = false;
+    // Without a daemon nobody stops it: it can be asked again when there is one.
+    if (!running || store.unavailable !== undefined) this.#stopping = false;
     this.#drawStop(running);
     const share = store.steps > 0 ? Math.min(1, store.latest.step / store.steps) : 0;
     this.#bar.style.transform = `scaleX(${share})`;

@@ -1,7 +1,7 @@
 /** A run's plot on the page, put together from its parts. */
 import type { PlotOutput } from '../../kernel/protocol/plot.ts';
 import { ChartCursor, type CursorReading } from './chart-cursor.ts';
-import { element } from './elements.ts';
+import { element, setText } from './elements.ts';
 import {
   plural,
   readingAt,
@@ -42,12 +42,15 @@ export class PlotView {
   readonly #controls: PlotControls;
   readonly #charts: RunCharts;
   readonly #table = new ValueTable();
+  readonly #spoken = element('div', { class: 'spoken', 'aria-live': 'polite' });
   readonly #cleanup: (() => void)[] = [];
   #theme: Theme;
   #window: Window | undefined;
   #smoothed: readonly (number | null)[] = [];
   #frame: number | undefined;
   #seen = true;
+  /** Whether the run was seen going on, so that its end is news. */
+  #wentOn = false;
 
   constructor(
     feed: RunFeed,
@@ -65,16 +68,19 @@ export class PlotView {
         if (changed === 'smoothing') feed.requestAll();
         this.draw();
       },
-      onReset: () => this.#zoom(undefined),
+      onReset: () => {
+        this.#zoom(undefined);
+        // The button goes away: the focus stays in the plot.
+        this.#charts.loss.focus({ preventScroll: true });
+      },
     });
-    const spoken = element('div', { class: 'spoken', 'aria-live': 'polite' });
     const charts = new RunCharts({
       theme: () => this.#theme,
       onZoom: (window) => this.#zoom(window),
       onCursor: (at, area) => cursor.hover(at, area),
     });
     this.#charts = charts;
-    const cursor = new ChartCursor(charts.loss, spoken, {
+    const cursor = new ChartCursor(charts.loss, this.#spoken, {
       steps: () => feed.store.series.train.step,
       read: (step) => this.#read(step),
       window: () => this.#window,
@@ -84,14 +90,19 @@ export class PlotView {
     });
     this.root = element(
       'section',
-      { class: 'gpt-lab-plot', 'data-testid': 'gpt-lab-plot', 'data-run': feed.store.run },
+      {
+        class: 'gpt-lab-plot',
+        'aria-label': `Plot of ${plot.name}`,
+        'data-testid': 'gpt-lab-plot',
+        'data-run': feed.store.run,
+      },
       this.#header.root,
       this.#notes.root,
       this.#controls.root,
       charts.loss,
       charts.small,
       this.#table.root,
-      spoken,
+      this.#spoken,
     );
     this.root.style.maxWidth = `${MAX_WIDTH}px`;
     this.#theme = readTheme(this.root);
@@ -143,7 +154,8 @@ export class PlotView {
     this.#notes.show(notesOn(store, logarithmic));
     this.#controls.show({ zoomed: this.#window !== undefined });
     this.#charts.showLatest(store);
-    this.#charts.loss.setAttribute('aria-label', `${summary(store)}. Arrow keys read values, + and - zoom.`);
+    this.#charts.describe(`${summary(store)}. Arrow keys read values, + and - zoom.`);
+    this.#announceEnd();
     this.#table.root.hidden = !table;
     if (table) this.#drawTable();
     const { dataset } = this.root;
@@ -152,6 +164,13 @@ export class PlotView {
     dataset['evaluations'] = String(evaluation.step.length);
     dataset['lastStep'] = String(store.latest.step);
     if (this.#seen) this.#drawCharts();
+  }
+
+  /** Says aloud that a run which was watched has ended. */
+  #announceEnd(): void {
+    const { store } = this.#feed;
+    if (this.#wentOn && store.hasEnded) setText(this.#spoken, summary(store));
+    this.#wentOn = store.state === 'running';
   }
 
   #drawCharts(): void {

@@ -38,10 +38,17 @@ const AXIS_WIDTH = 48;
 
 /** Charts that show one cursor and one range of steps. They are made when they first have a width. */
 export class RunCharts {
-  readonly loss = element('div', { class: 'chart loss', role: 'img', tabindex: '0' });
+  /** It takes keys, which screen readers keep to themselves on a mere picture. */
+  readonly loss = element('div', {
+    class: 'chart loss',
+    role: 'application',
+    'aria-roledescription': 'chart',
+    tabindex: '0',
+  });
   readonly small: HTMLElement;
-  readonly #rate = element('div', { class: 'chart' });
-  readonly #speed = element('div', { class: 'chart' });
+  // Their newest value stands above them, all values are read from the chart of the loss.
+  readonly #rate = element('div', { class: 'chart', 'aria-hidden': 'true' });
+  readonly #speed = element('div', { class: 'chart', 'aria-hidden': 'true' });
   readonly #rateValue = element('span', { class: 'value' });
   readonly #speedValue = element('span', { class: 'value' });
   readonly #empty = element('div', { class: 'empty' });
@@ -57,6 +64,11 @@ export class RunCharts {
       figure('Learning rate', this.#rateValue, this.#rate),
       figure('Tokens/s', this.#speedValue, this.#speed),
     );
+  }
+
+  /** What the loss chart shows, in words. A name that changes under the focus would be read aloud each time. */
+  describe(words: string): void {
+    if (!this.loss.matches(':focus')) this.loss.setAttribute('aria-label', words);
   }
 
   /** The newest values in words: cheap, so that they go on out of sight too. */
