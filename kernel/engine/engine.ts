@@ -23,6 +23,12 @@ export interface Tensor {
   view(offset: number, shape: readonly number[]): Tensor;
 }
 
+/** A point in a queue: of an engine, or of a collective that works on the engine's tensors. */
+export interface EngineEvent {
+  /** Whether everything queued before it has run. */
+  readonly happened: boolean;
+}
+
 export type Activation = 'gelu-tanh' | 'gelu-erf';
 
 /**
@@ -67,6 +73,10 @@ export interface Engine {
   read(tensor: Tensor): Promise<Float32Array | Int32Array>;
   /** Resolves when everything queued so far has run; rejects with the first error of a queued call. */
   finish(): Promise<void>;
+  /** The point that the engine's queue has reached when everything queued so far has run. */
+  record(): EngineEvent;
+  /** Calls queued later run after `event`, which may lie in the queue of a collective. If that failed, so does `finish`. */
+  wait(event: EngineEvent): void;
   /** Stops the engine's threads and frees its memory. */
   dispose(): Promise<void>;
 

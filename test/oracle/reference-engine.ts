@@ -9,6 +9,7 @@ import type {
   DataType,
   DropoutKey,
   Engine,
+  EngineEvent,
   RandomKey,
   Tensor,
 } from '../../kernel/engine/engine.ts';
@@ -93,6 +94,15 @@ export class ReferenceEngine implements Engine {
     const failure = this.#failure;
     this.#failure = undefined;
     return failure === undefined ? Promise.resolve() : Promise.reject(failure);
+  }
+
+  record(): EngineEvent {
+    return { happened: true };
+  }
+
+  /** Nothing to wait for: calls run at once. */
+  wait(): void {
+    return;
   }
 
   dispose(): Promise<void> {

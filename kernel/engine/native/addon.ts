@@ -9,6 +9,12 @@ export interface Region {
   view(offset: number, length: number): Region;
 }
 
+/** A point in the queue of an engine or of a collective. */
+export interface QueueEvent {
+  /** Whether everything queued before it has run. */
+  readonly happened: boolean;
+}
+
 /** Random numbers, with a probability for dropout. */
 export interface Random {
   readonly seed: number;
@@ -37,6 +43,8 @@ export interface AddonEngine {
   finish(): Promise<void>;
   /** Fills `target` (2 numbers) with operations a second of products in the caches: f32, bf16. */
   measurePeaks(target: Float64Array): Promise<void>;
+  record(): QueueEvent;
+  wait(event: QueueEvent): void;
   dispose(): Promise<void>;
   fill(out: Region, value: number): void;
   copy(out: Region, x: Region): void;
@@ -168,6 +176,7 @@ export interface AddonEngine {
 /** What the addon exports. */
 export interface Addon {
   readonly NativeEngine: new (threads: number) => AddonEngine;
+  readonly QueueEvent: new () => QueueEvent;
   availableThreads(): number;
   instructions(): 'avx512bf16' | 'avx512' | 'avx2' | 'portable';
   /** What `GPT_LAB_INSTRUCTIONS` may force on this machine, best first. */

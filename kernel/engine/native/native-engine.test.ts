@@ -65,6 +65,25 @@ describe('the queue of the native engine', () => {
     await alone.dispose();
   });
 
+  it('records events that happen when everything before them has run, and waits for those of another queue', async () => {
+    const other = openEngine({ type: 'native', threads: 1 });
+    const size = 1024;
+    const [a, b, product] = [0, 1, 2].map(() => other.allocate('f32', [size, size]));
+    assert.ok(a && b && product);
+    other.fill(a, 1);
+    other.fill(b, 1);
+    other.linear(product, a, b, null);
+    const multiplied = other.record();
+    assert.equal(multiplied.happened, false);
+    engine.wait(multiplied);
+    await engine.finish();
+    assert.equal(multiplied.happened, true);
+    await other.dispose();
+    assert.throws(() => engine.wait({ happened: true }), {
+      message: 'wait: event is none of this engine nor of a collective that works on its tensors',
+    });
+  });
+
   it('rejects the next read or finish with the first error of a queued call, once', async () => {
     const wte = engine.allocate('f32', [4, 2]);
     const tokens = engine.allocate('i32', [3]);

@@ -5,6 +5,7 @@ import type {
   DataType,
   DropoutKey,
   Engine,
+  EngineEvent,
   RandomKey,
   Tensor,
 } from '../engine.ts';
@@ -100,6 +101,18 @@ export class NativeEngine implements Engine {
     await this.#addon.measurePeaks(peaks);
     const [f32 = 0, bf16 = 0] = peaks;
     return { f32, bf16 };
+  }
+
+  record(): EngineEvent {
+    this.#check('record');
+    return this.#addon.record();
+  }
+
+  wait(event: EngineEvent): void {
+    this.#check('wait');
+    if (!(event instanceof loadAddon().QueueEvent))
+      throw new TypeError('wait: event is none of this engine nor of a collective that works on its tensors');
+    this.#addon.wait(event);
   }
 
   dispose(): Promise<void> {

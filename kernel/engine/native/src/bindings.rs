@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(dead_code))] // Exported to JavaScript only.
 
 use crate::engine::{Engine, State};
+use crate::event::Event;
 use crate::memory::{DataType, Memory, Region as Slot};
 use crate::ops::adamw::AdamW;
 use crate::ops::attention::Shape;
@@ -78,6 +79,19 @@ pub struct AdamWSettings {
     pub weight_decay: f64,
     /// Counts from 1.
     pub step: f64,
+}
+
+/// A point in the queue of an engine or of a collective.
+#[napi]
+pub struct QueueEvent(pub(crate) Event);
+
+#[napi]
+impl QueueEvent {
+    /// Whether everything queued before it has run.
+    #[napi(getter)]
+    pub fn happened(&self) -> bool {
+        self.0.happened()
+    }
 }
 
 /// The queue of one engine. Every method but `read` and `finish` returns before the call has run.
@@ -202,6 +216,24 @@ impl NativeEngine {
             unsafe { target.as_mut() }.copy_from_slice(&rates);
             Ok(target)
         })
+    }
+
+    /// The point that the queue has reached when everything queued so far has run.
+    #[napi]
+    pub fn record(&self) -> Result<QueueEvent> {
+        let (event, signal) = Event::new();
+        self.queue(move |_| {
+            signal.set(Ok(()));
+            Ok(())
+        })?;
+        Ok(QueueEvent(event))
+    }
+
+    /// Calls queued later run after the event; its error becomes the queue's.
+    #[napi]
+    pub fn wait(&self, event: &QueueEvent) -> Result<()> {
+        let event = event.0.clone();
+        self.queue(move |_| event.wait())
     }
 
     /// A promise settled by `call` in queue order. What the call returns is dropped on JavaScript's thread.

@@ -5,6 +5,7 @@
 
 mod bindings;
 mod engine;
+mod event;
 mod memory;
 mod ops;
 mod parallel;
