@@ -27,12 +27,13 @@ export function gpt2(
  * Text files to learn from (UTF-8), relative to the notebook: `text('data/moby-dick.txt')`. The end of each file is
  * held out for evaluation.
  *
- * @param options `tokenizer`: `'gpt2'` (50257 tokens, the default), `'byte'` (256) or `'char'` (the text's own
- * characters); `validation`: the share held out, default 0.05.
+ * @param options `tokenizer`: `'gpt2'` (50257 tokens, the default), `'bpe'` (pieces of words learned from the text, as
+ * many as `vocabularySize`, default 2048), `'byte'` (256) or `'char'` (the text's own characters); `validation`: the
+ * share held out, default 0.05.
  */
 export function text(
   files: string | string[],
-  options: Pick<DataConfiguration, 'tokenizer' | 'validation'> = {},
+  options: Pick<DataConfiguration, 'tokenizer' | 'vocabularySize' | 'validation'> = {},
 ): DataConfiguration {
   return { text: typeof files === 'string' ? [files] : files, ...options };
 }
