@@ -4,8 +4,12 @@ import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { NativeEngine } from '../engine/native/native-engine.ts';
 import { packageVersion } from '../home.ts';
-import { type BatchSize, operationSeconds, optimizerBytes, stepOperations } from './gpt2-step.ts';
+import { parameterCount } from '../protocol/presets.ts';
+import { type BatchSize, gpt2Shape, operationSeconds, optimizerBytes, stepOperations } from './gpt2-step.ts';
 import { Stepper, type StepReport } from './stepper.ts';
+
+/** Tokens that a generation appends to each sequence. */
+const GENERATED = 32;
 
 /** Both precisions of a step. */
 export const precisions = ['fp32', 'bf16'] as const;
@@ -20,8 +24,10 @@ export interface EngineBenchmark {
   readonly threads: number;
   /** A Python that has PyTorch. */
   readonly python: string | undefined;
-  /** Command line of a process that serves our steps; size, precision and threads are appended. */
-  readonly ownStepper: readonly string[];
+  /** Sequences that are generated together, a measurement each. */
+  readonly generation: readonly number[];
+  /** Command line of our own `gpt-lab bench`, to which a hidden command that serves steps is appended. */
+  readonly ownBench: readonly string[];
 }
 
 /** The machine, and how fast it can be. */
@@ -69,10 +75,28 @@ export interface OperationRow {
   readonly share: number;
 }
 
-export type BenchmarkRow = MachineRow | StepRow | OperationRow;
+/** Cached decoding of GPT-2 124M by one contender. */
+export interface GenerationRow {
+  readonly row: 'generation';
+  readonly name: string;
+  readonly sequences: number;
+  /** Of all sequences together; the median of the rounds. */
+  readonly tokensPerSecond: number;
+  /** Reading every weight once a token at the measured bandwidth, divided by the time of a token. */
+  readonly shareOfBandwidth: number;
+  readonly peakBytes: number;
+  readonly aheadOfBest?: number;
+  readonly version?: string;
+}
 
-/** PyTorch's side; in the repository only, because it is no part of the product. */
-const pytorchScript = fileURLToPath(new URL('../../test/bench/pytorch_step.py', import.meta.url));
+export type BenchmarkRow = MachineRow | StepRow | GenerationRow | OperationRow;
+
+/** The peers' side is in the repository only, because it is no part of the product. */
+function peerScript(name: string): string {
+  const script = fileURLToPath(new URL(`../../test/bench/${name}`, import.meta.url));
+  if (existsSync(script)) return script;
+  throw new Error(`${script} is missing: PyTorch is measured from a clone of the repository`);
+}
 
 /** Measures everything, row by row. Throws an Error when a process of a contender dies. */
 export async function* benchmarkEngine(benchmark: EngineBenchmark): AsyncGenerator<BenchmarkRow> {
@@ -84,6 +108,7 @@ export async function* benchmarkEngine(benchmark: EngineBenchmark): AsyncGenerat
       yield* shareOut(benchmark, batch, precision);
     }
   }
+  for (const sequences of benchmark.generation) yield* compareGeneration(benchmark, machine, sequences);
 }
 
 async function measureMachine(threads: number): Promise<MachineRow> {
@@ -122,72 +147,112 @@ async function measureCopy(engine: NativeEngine): Promise<number> {
   return (2 * 4 * length) / best;
 }
 
-/** Steps of all contenders in turns, so that whatever else the machine does meets all of them. */
+/** What one contender's process has told. */
+interface Measured {
+  readonly name: string;
+  readonly startSeconds: number;
+  readonly seconds: readonly number[];
+  readonly medianSeconds: number;
+  readonly peakBytes: number;
+  readonly version: string | undefined;
+}
+
+/**
+ * Steps of all contenders in turns, so that whatever else the machine does meets all of them; each is a name and a
+ * command line. The first step of each only warms up.
+ */
+async function inTurns(
+  contenders: readonly [name: string, command: readonly string[]][],
+  rounds: number,
+): Promise<Measured[]> {
+  const steppers: { stepper: Stepper; startSeconds: number; reports: StepReport[] }[] = [];
+  try {
+    for (const [name, [program = '', ...args]] of contenders) {
+      const start = performance.now();
+      const entry = { stepper: new Stepper(name, program, args), startSeconds: 0, reports: [] };
+      steppers.push(entry);
+      await entry.stepper.step();
+      entry.startSeconds = (performance.now() - start) / 1000;
+    }
+    for (let round = 0; round < rounds; round++)
+      for (const { stepper, reports } of steppers) reports.push(await stepper.step());
+  } finally {
+    await Promise.all(steppers.map(({ stepper }) => stepper.end()));
+  }
+  return steppers.map(({ stepper: { name }, startSeconds, reports }) => {
+    const seconds = reports.map((report) => report.seconds).sort((a, b) => a - b);
+    const [medianSeconds = Number.NaN, last] = [seconds[seconds.length >> 1], reports.at(-1)];
+    const { peakBytes = 0, version } = last ?? {};
+    return { name, startSeconds, seconds, medianSeconds, peakBytes, version };
+  });
+}
+
+/** How many times faster the first is than the best of the others; nothing where there are none. */
+function ahead([own, ...others]: readonly Measured[]): { aheadOfBest?: number } {
+  if (own === undefined || others.length === 0) return {};
+  return { aheadOfBest: Math.min(...others.map((one) => one.medianSeconds)) / own.medianSeconds };
+}
+
 async function* compareSteps(
-  benchmark: EngineBenchmark,
+  { ownBench, python, threads, rounds }: EngineBenchmark,
   machine: MachineRow,
   batch: BatchSize,
   precision: Precision,
 ): AsyncGenerator<StepRow> {
-  const steppers: Stepper[] = [];
-  const measured = new Map<string, { startSeconds: number; reports: StepReport[] }>();
-  try {
-    for (const [name, command] of contenders(benchmark, batch, precision)) {
-      const [program = '', ...args] = command;
-      const start = performance.now();
-      const stepper = new Stepper(name, program, args);
-      steppers.push(stepper);
-      await stepper.step();
-      measured.set(name, { startSeconds: (performance.now() - start) / 1000, reports: [] });
+  const size = [String(batch.B), String(batch.T), precision];
+  const contenders: [string, string[]][] = [
+    ['gpt-lab', [...ownBench, 'engine-step', ...size, String(threads)]],
+  ];
+  if (python !== undefined) {
+    for (const variant of ['eager', 'compiled']) {
+      const command = [python, peerScript('pytorch_step.py'), ...size, variant, String(threads)];
+      contenders.push([`PyTorch ${variant}`, command]);
     }
-    for (let round = 0; round < benchmark.rounds; round++) {
-      for (const stepper of steppers) measured.get(stepper.name)?.reports.push(await stepper.step());
-    }
-  } finally {
-    await Promise.all(steppers.map((stepper) => stepper.end()));
   }
+  const all = await inTurns(contenders, rounds);
   const peak = precision === 'bf16' ? machine.peakBf16 : machine.peakF32;
   const floor = stepOperations(batch) / peak + optimizerBytes() / machine.copyBandwidth;
-  const rows = [...measured].map(([name, { startSeconds, reports }]): StepRow => {
-    const seconds = reports.map((report) => report.seconds).sort((a, b) => a - b);
-    const medianSeconds = seconds[seconds.length >> 1] ?? Number.NaN;
-    const version = reports.at(-1)?.version;
-    return {
+  for (const [index, one] of all.entries()) {
+    yield {
       row: 'step',
-      name,
+      name: one.name,
       ...batch,
       precision,
-      medianSeconds,
-      minimumSeconds: seconds[0] ?? Number.NaN,
-      startSeconds,
-      peakBytes: reports.at(-1)?.peakBytes ?? 0,
-      shareOfFloor: floor / medianSeconds,
-      ...(version === undefined ? {} : { version }),
+      medianSeconds: one.medianSeconds,
+      minimumSeconds: one.seconds[0] ?? Number.NaN,
+      startSeconds: one.startSeconds,
+      peakBytes: one.peakBytes,
+      shareOfFloor: floor / one.medianSeconds,
+      ...(index === 0 ? ahead(all) : {}),
+      ...(one.version === undefined ? {} : { version: one.version }),
     };
-  });
-  const [own, ...others] = rows;
-  if (own === undefined) return;
-  const best = Math.min(...others.map((row) => row.medianSeconds));
-  yield others.length > 0 ? { ...own, aheadOfBest: best / own.medianSeconds } : own;
-  yield* others;
+  }
 }
 
-/** Names and command lines, ours first. */
-function contenders(
-  { ownStepper, python, threads }: EngineBenchmark,
-  { B, T }: BatchSize,
-  precision: Precision,
-): [name: string, command: string[]][] {
-  const size = [String(B), String(T), precision];
-  const own: [string, string[]] = ['gpt-lab', [...ownStepper, ...size, String(threads)]];
-  if (python === undefined) return [own];
-  if (!existsSync(pytorchScript))
-    throw new Error(`${pytorchScript} is missing: PyTorch is measured from a clone of the repository`);
-  const peers = ['eager', 'compiled'].map((variant): [string, string[]] => [
-    `PyTorch ${variant}`,
-    [python, pytorchScript, ...size, variant, String(threads)],
-  ]);
-  return [own, ...peers];
+async function* compareGeneration(
+  { ownBench, python, threads, rounds }: EngineBenchmark,
+  machine: MachineRow,
+  sequences: number,
+): AsyncGenerator<GenerationRow> {
+  const args = [String(sequences), String(GENERATED), String(threads)];
+  const contenders: [string, string[]][] = [['gpt-lab', [...ownBench, 'engine-generate', ...args]]];
+  if (python !== undefined)
+    contenders.push(['transformers', [python, peerScript('transformers_generate.py'), ...args]]);
+  const all = await inTurns(contenders, rounds);
+  const bytes = 4 * parameterCount(gpt2Shape);
+  for (const [index, one] of all.entries()) {
+    const secondsPerToken = one.medianSeconds / GENERATED;
+    yield {
+      row: 'generation',
+      name: one.name,
+      sequences,
+      tokensPerSecond: sequences / secondsPerToken,
+      shareOfBandwidth: bytes / machine.copyBandwidth / secondsPerToken,
+      peakBytes: one.peakBytes,
+      ...(index === 0 ? ahead(all) : {}),
+      ...(one.version === undefined ? {} : { version: one.version }),
+    };
+  }
 }
 
 async function* shareOut(

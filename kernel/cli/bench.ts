@@ -1,6 +1,7 @@
 /** `gpt-lab bench engine`, and the hidden command that serves its steps. */
 import { availableParallelism } from 'node:os';
 import { benchmarkEngine, precisions, type BenchmarkRow } from '../bench/engine.ts';
+import { Gpt2Generation } from '../bench/gpt2-generation.ts';
 import { Gpt2Step } from '../bench/gpt2-step.ts';
 import { serveSteps } from '../bench/stepper.ts';
 import { NativeEngine } from '../engine/native/native-engine.ts';
@@ -36,8 +37,9 @@ export const benchEngine = defineCommand({
     if (chosen.length === 0)
       throw new UsageError([`--precision is "${values.precision}": allowed is ${precisions.join(', ')}`]);
     const python = process.env['GPT_LAB_PYTHON'];
-    const ownStepper = [process.execPath, ...process.execArgv, process.argv[1] ?? '', 'bench', 'engine-step'];
-    const benchmark = { sizes, precisions: chosen, rounds, threads, python, ownStepper };
+    const ownBench = [process.execPath, ...process.execArgv, process.argv[1] ?? '', 'bench'];
+    const generation = [1, 8];
+    const benchmark = { sizes, precisions: chosen, rounds, threads, python, generation, ownBench };
     for await (const row of benchmarkEngine(benchmark)) {
       if (json) printJson(row);
       else print(describe(row));
@@ -62,6 +64,21 @@ export const benchEngineStep = defineCommand({
   },
 });
 
+export const benchEngineGenerate = defineCommand({
+  name: 'bench engine-generate',
+  summary: 'Generate tokens with GPT-2 124M, some per line of stdin',
+  hidden: true,
+  positionals: ['SEQUENCES', 'TOKENS', 'THREADS'],
+  options: {},
+  async run({ positionals: [sequences, tokens, threads] }) {
+    const engine = new NativeEngine(Number(threads));
+    const generation = new Gpt2Generation(engine, Number(sequences));
+    await serveSteps(process.stdin, () => generation.run(Number(tokens)));
+    await engine.dispose();
+    return EXIT.done;
+  },
+});
+
 function describe(row: BenchmarkRow): string {
   switch (row.row) {
     case 'machine':
@@ -77,6 +94,15 @@ function describe(row: BenchmarkRow): string {
         `median ${row.medianSeconds.toFixed(3)} s, best ${row.minimumSeconds.toFixed(3)} s,`,
         `${(100 * row.shareOfFloor).toFixed(0)} % of the floor, ${giga(row.peakBytes)} GB,`,
         `first step after ${row.startSeconds.toFixed(1)} s${ahead}`,
+      ].join(' ');
+    }
+    case 'generation': {
+      const ahead = row.aheadOfBest === undefined ? '' : `, ${row.aheadOfBest.toFixed(2)} x the other`;
+      return [
+        `${row.name === 'gpt-lab' ? '\n' : ''}generation, ${row.sequences} sequence${row.sequences > 1 ? 's' : ''} `,
+        `${row.name}${row.version === undefined ? '' : ` ${row.version}`}:`,
+        `${row.tokensPerSecond.toFixed(1)} tokens/s, ${(100 * row.shareOfBandwidth).toFixed(0)} % of the bandwidth,`,
+        `${giga(row.peakBytes)} GB${ahead}`,
       ].join(' ');
     }
     case 'operation':

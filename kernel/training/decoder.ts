@@ -3,78 +3,113 @@ import type { Engine, Tensor } from '../engine/engine.ts';
 import { head } from './model.ts';
 import type { GptShape, ParameterSet } from './parameters.ts';
 
-/** One sequence being decoded. */
+/** What decoding some tokens at a time needs; kept as long as their number stays the same. */
+interface Buffers {
+  readonly count: number;
+  readonly tokensN: Tensor;
+  readonly xNC: Tensor;
+  readonly normNC: Tensor;
+  readonly meanN: Tensor;
+  readonly rstdN: Tensor;
+  readonly qkvN3C: Tensor;
+  readonly hiddenN4C: Tensor;
+  readonly branchNC: Tensor;
+  readonly all: readonly Tensor[];
+}
+
+/** Sequences of the same length being decoded together. */
 export class Decoder {
-  /** Tokens in the cache. */
+  /** Tokens of each sequence in the cache. */
   position = 0;
   readonly #engine: Engine;
   readonly #shape: GptShape;
   readonly #parameters: ParameterSet;
+  readonly #sequences: number;
   readonly #caches: { keys: Tensor; values: Tensor }[] = [];
-  readonly #logits: Tensor;
+  readonly #lastBC: Tensor;
+  readonly #logitsBV: Tensor;
+  #buffers: Buffers | undefined;
 
-  constructor(engine: Engine, shape: GptShape, parameters: ParameterSet) {
+  constructor(engine: Engine, shape: GptShape, parameters: ParameterSet, sequences = 1) {
     this.#engine = engine;
     this.#shape = shape;
     this.#parameters = parameters;
-    const size = [1, shape.heads, shape.contextLength, shape.width / shape.heads];
+    this.#sequences = sequences;
+    const size = [sequences, shape.heads, shape.contextLength, shape.width / shape.heads];
     for (let layer = 0; layer < shape.layers; layer++) {
       this.#caches.push({ keys: engine.allocate('f32', size), values: engine.allocate('f32', size) });
     }
-    this.#logits = engine.allocate('f32', [1, shape.vocabularySize]);
+    this.#lastBC = engine.allocate('f32', [sequences, shape.width]);
+    this.#logitsBV = engine.allocate('f32', [sequences, shape.vocabularySize]);
   }
 
   /**
-   * Appends tokens and returns the logits [V] of the next one. Throws a RangeError when they do not fit into the
-   * context: `reset` and append a shorter tail then.
+   * Appends tokens [sequences, n], and returns the logits [sequences, V] of the next ones. Throws a RangeError when
+   * they are no whole number for each sequence or do not fit into the context: `reset` and append a shorter tail then.
    */
   async append(ids: readonly number[]): Promise<Float32Array> {
     const engine = this.#engine;
     const { width: C, heads: H, activation, contextLength } = this.#shape;
-    const n = ids.length;
-    if (n === 0 || this.position + n > contextLength) {
-      throw new RangeError(`${this.position} + ${n} tokens do not fit into the context of ${contextLength}`);
+    const B = this.#sequences;
+    const n = ids.length / B;
+    if (n === 0 || !Number.isInteger(n) || this.position + n > contextLength) {
+      throw new RangeError(
+        `${this.position} + ${ids.length} tokens of ${B} sequences do not fit into the context of ${contextLength}`,
+      );
     }
     const parameters = this.#parameters;
-    const temporary: Tensor[] = [];
-    const floats = (...shape: number[]): Tensor => {
-      const tensor = engine.allocate('f32', shape);
-      temporary.push(tensor);
-      return tensor;
-    };
-    const tokens = engine.allocate('i32', [n]);
-    temporary.push(tokens);
-    engine.write(tokens, Int32Array.from(ids));
-
-    const xnC = floats(n, C);
-    const normnC = floats(n, C);
-    const [mean, rstd] = [floats(n), floats(n)];
-    const qkvn3C = floats(n, 3 * C);
-    const hiddenn4C = floats(n, 4 * C);
-    const branchnC = floats(n, C);
+    const { tokensN, xNC, normNC, meanN, rstdN, qkvN3C, hiddenN4C, branchNC } = this.#buffersFor(n);
+    engine.write(tokensN, Int32Array.from(ids));
     const [wte, wpe] = [parameters.get('wte.weight'), parameters.get('wpe.weight')];
-    engine.embedding(xnC, tokens, wte, wpe, n, this.position);
+    engine.embedding(xNC, tokensN, wte, wpe, n, this.position);
     this.#caches.forEach(({ keys, values }, layer) => {
       const weight = (name: string): Tensor => parameters.get(`h.${layer}.${name}`);
-      engine.layerNorm(normnC, mean, rstd, xnC, weight('ln_1.weight'), weight('ln_1.bias'));
-      engine.linear(qkvn3C, normnC, weight('attn.c_attn.weight'), weight('attn.c_attn.bias'));
-      engine.cachedAttention(normnC, qkvn3C, keys, values, 1, n, H, this.position);
-      engine.linear(branchnC, normnC, weight('attn.c_proj.weight'), weight('attn.c_proj.bias'));
+      engine.layerNorm(normNC, meanN, rstdN, xNC, weight('ln_1.weight'), weight('ln_1.bias'));
+      engine.linear(qkvN3C, normNC, weight('attn.c_attn.weight'), weight('attn.c_attn.bias'));
+      engine.cachedAttention(normNC, qkvN3C, keys, values, B, n, H, this.position);
+      engine.linear(branchNC, normNC, weight('attn.c_proj.weight'), weight('attn.c_proj.bias'));
       const norm2 = [weight('ln_2.weight'), weight('ln_2.bias')] as const;
-      engine.addLayerNorm(xnC, normnC, mean, rstd, xnC, branchnC, ...norm2);
+      engine.addLayerNorm(xNC, normNC, meanN, rstdN, xNC, branchNC, ...norm2);
       const up = [weight('mlp.c_fc.weight'), weight('mlp.c_fc.bias')] as const;
-      engine.linearActivation(hiddenn4C, null, normnC, ...up, activation);
-      engine.linear(branchnC, hiddenn4C, weight('mlp.c_proj.weight'), weight('mlp.c_proj.bias'));
-      engine.add(xnC, xnC, branchnC);
+      engine.linearActivation(hiddenN4C, null, normNC, ...up, activation);
+      engine.linear(branchNC, hiddenN4C, weight('mlp.c_proj.weight'), weight('mlp.c_proj.bias'));
+      engine.add(xNC, xNC, branchNC);
     });
-    // Only the last token's logits are wanted.
-    const last1C = normnC.view(0, [1, C]);
+    // Only the logits of each sequence's last token are wanted.
+    for (let b = 0; b < B; b++)
+      engine.copy(this.#lastBC.view(b * C, [1, C]), xNC.view((b * n + n - 1) * C, [1, C]));
+    const normBC = normNC.view(0, [B, C]);
     const final = [parameters.get('ln_f.weight'), parameters.get('ln_f.bias')] as const;
-    engine.layerNorm(last1C, mean.view(0, [1]), rstd.view(0, [1]), xnC.view((n - 1) * C, [1, C]), ...final);
-    engine.logits(this.#logits, last1C, head(parameters, this.#shape));
-    for (const tensor of temporary) engine.release(tensor);
+    engine.layerNorm(normBC, meanN.view(0, [B]), rstdN.view(0, [B]), this.#lastBC, ...final);
+    engine.logits(this.#logitsBV, normBC, head(parameters, this.#shape));
     this.position += n;
-    return (await engine.read(this.#logits)) as Float32Array;
+    return (await engine.read(this.#logitsBV)) as Float32Array;
+  }
+
+  /** Buffers for n tokens of each sequence: token after token, the same. */
+  #buffersFor(n: number): Buffers {
+    const N = this.#sequences * n;
+    if (this.#buffers?.count === N) return this.#buffers;
+    this.#releaseBuffers();
+    const { width: C } = this.#shape;
+    const floats = (...size: number[]): Tensor => this.#engine.allocate('f32', size);
+    const tensors = {
+      tokensN: this.#engine.allocate('i32', [N]),
+      xNC: floats(N, C),
+      normNC: floats(N, C),
+      meanN: floats(N),
+      rstdN: floats(N),
+      qkvN3C: floats(N, 3 * C),
+      hiddenN4C: floats(N, 4 * C),
+      branchNC: floats(N, C),
+    };
+    this.#buffers = { count: N, ...tensors, all: Object.values(tensors) };
+    return this.#buffers;
+  }
+
+  #releaseBuffers(): void {
+    for (const tensor of this.#buffers?.all ?? []) this.#engine.release(tensor);
+    this.#buffers = undefined;
   }
 
   /** Forgets all tokens. */
@@ -83,10 +118,12 @@ export class Decoder {
   }
 
   release(): void {
+    this.#releaseBuffers();
     for (const { keys, values } of this.#caches) {
       this.#engine.release(keys);
       this.#engine.release(values);
     }
-    this.#engine.release(this.#logits);
+    this.#engine.release(this.#lastBC);
+    this.#engine.release(this.#logitsBV);
   }
 }

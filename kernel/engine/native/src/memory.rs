@@ -1,5 +1,6 @@
 //! Tensor memory: 64-byte aligned, zeroed, shared by all views of an allocation, freed in queue order.
 
+use crate::product::Packed;
 use crate::values::{Target, Values};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::marker::PhantomData;
@@ -120,7 +121,7 @@ impl<T: Copy> Buffer<T> {
 /// The buffers of the engine's thread.
 pub struct Scratch {
     /// The packed left-hand side of a product.
-    pub packed: Buffer<u32>,
+    pub packed: Packed,
     /// What an operation keeps beside it: statistics.
     pub floats: Buffer<f32>,
     /// The logits of some tokens.
@@ -129,7 +130,7 @@ pub struct Scratch {
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self { packed: Buffer::new(), floats: Buffer::new(), tile: Buffer::new() }
+        Self { packed: Packed::new(), floats: Buffer::new(), tile: Buffer::new() }
     }
 }
 

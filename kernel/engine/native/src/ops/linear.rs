@@ -1,9 +1,8 @@
 //! Linear layers, weights [I,O]: forward with bias and activation in the product's epilogue, and both gradients.
 
-use crate::memory::Buffer;
 use crate::ops::gelu::{Activation, activate, multiply_by_derivative};
 use crate::parallel::{Shared, for_ranges, range, ranges};
-use crate::product::{Operand, Precision, Store, product};
+use crate::product::{Operand, Packed, Precision, Store, product};
 use crate::values::{Target, Values};
 
 /// Rows summed before their sum joins the bias gradient, and columns of one task.
@@ -28,7 +27,7 @@ pub fn linear(
     w: Values,
     bias: Option<&[f32]>,
     Sizes { n, i, o }: Sizes,
-    packed: &mut Buffer<u32>,
+    packed: &mut Packed,
 ) {
     assert!(out.len() == n * o && x.len() == n * i && w.len() == i * o && bias.is_none_or(|b| b.len() == o));
     let (rows, columns) = (Operand::along_rows(x, i), Operand::along_columns(w, o));
@@ -52,7 +51,7 @@ pub fn linear_activation(
     bias: Option<&[f32]>,
     activation: Activation,
     Sizes { n, i, o }: Sizes,
-    packed: &mut Buffer<u32>,
+    packed: &mut Packed,
 ) {
     assert!(out.len() == n * o && x.len() == n * i && w.len() == i * o && bias.is_none_or(|b| b.len() == o));
     assert!(pre.as_ref().is_none_or(|pre| pre.len() == n * o));
@@ -81,7 +80,7 @@ pub fn linear_input_gradient(
     w: Values,
     activation: Option<(Values, Activation)>,
     Sizes { n, i, o }: Sizes,
-    packed: &mut Buffer<u32>,
+    packed: &mut Packed,
 ) {
     assert!(dx.len() == n * i && dout.len() == n * o && w.len() == i * o);
     assert!(activation.is_none_or(|(pre, _)| pre.len() == n * i));
@@ -107,7 +106,7 @@ pub fn linear_weight_gradient(
     dout: Values,
     store: Store,
     Sizes { n, i, o }: Sizes,
-    packed: &mut Buffer<u32>,
+    packed: &mut Packed,
 ) {
     assert!(dw.len() == i * o && x.len() == n * i && dout.len() == n * o);
     assert!(dbias.as_ref().is_none_or(|d| d.len() == o));
@@ -163,7 +162,7 @@ mod tests {
         for (n, i, o) in [(1, 8, 12), (40, 33, 17), (300, 40, 800)] {
             let (x, w, bias, dout) = (numbers(n * i, 1), numbers(i * o, 2), numbers(o, 3), numbers(n * o, 4));
             let mut out = vec![9.0; n * o];
-            let (sizes, mut packed) = (Sizes { n, i, o }, Buffer::new());
+            let (sizes, mut packed) = (Sizes { n, i, o }, Packed::new());
             let (xs, ws, douts) = (Values::F32(&x), Values::F32(&w), Values::F32(&dout));
             linear(Target::of(&mut out), xs, ws, Some(&bias), sizes, &mut packed);
             let mut expected = multiply(n, o, i, |r, c| x[r * i + c], |r, c| w[r * o + c]);

@@ -4,17 +4,21 @@
 //! block by block of the depth, multiplies them with every panel of rows, and hands each finished tile to the caller's
 //! epilogue while the tile is in its cache. Tasks are cut by the sizes alone: the number of threads changes no bit.
 
+mod few;
 mod kernel;
 mod pack;
 mod peak;
+mod tile;
 
 pub use kernel::{Kernel, Precision};
 pub use pack::{Operand, pack};
 pub use peak::peak;
+pub use tile::{Store, Tile};
+
+use few::{FEW, product_of_few};
 
 use crate::memory::Buffer;
 use crate::parallel::{Shared, for_each, range, ranges};
-use crate::values::Values;
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -32,45 +36,16 @@ thread_local! {
     static TASK: RefCell<(Buffer<u32>, Buffer<f32>)> = const { RefCell::new((Buffer::new(), Buffer::new())) };
 }
 
-/// Whether a result replaces what is there or is added to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Store {
-    /// out = result
-    Replace,
-    /// out += result
-    Add,
+/// The left-hand side of a product, kept from call to call.
+pub struct Packed {
+    panels: Buffer<u32>,
+    few: Buffer<f32>,
 }
 
-/// A finished part of a product.
-pub struct Tile {
-    /// Which rows of the result.
-    pub rows: Range<usize>,
-    /// Which columns.
-    pub columns: Range<usize>,
-    data: *mut f32,
-    stride: usize,
-}
-
-impl Tile {
-    /// The sums of a row (counted in the result), one for each of the tile's columns; the epilogue may change them.
-    #[allow(clippy::mut_from_ref)]
-    pub fn row(&self, row: usize) -> &mut [f32] {
-        assert!(self.rows.contains(&row));
-        // Safety: the tile belongs to its task alone.
-        let start = unsafe { self.data.add((row - self.rows.start) * self.stride) };
-        unsafe { std::slice::from_raw_parts_mut(start, self.columns.len()) }
-    }
-
-    /// Replaces or adds to the tile's part of `out` (rows of `stride`), which is this task's alone.
-    pub unsafe fn put(&self, out: Shared<f32>, stride: usize, store: Store) {
-        for row in self.rows.clone() {
-            let at = row * stride + self.columns.start;
-            let target = out.part(at..at + self.columns.len());
-            match store {
-                Store::Replace => target.copy_from_slice(self.row(row)),
-                Store::Add => Values::F32(self.row(row)).add_to(0, target),
-            }
-        }
+impl Packed {
+    /// No memory yet.
+    pub const fn new() -> Self {
+        Self { panels: Buffer::new(), few: Buffer::new() }
     }
 }
 
@@ -80,13 +55,16 @@ pub fn product(
     (m, n, k): (usize, usize, usize),
     a: Operand,
     b: Operand,
-    packed: &mut Buffer<u32>,
+    packed: &mut Packed,
     finish: impl Fn(Tile) + Sync,
 ) {
+    if m <= FEW {
+        return product_of_few(precision, (m, n, k), a, b, &mut packed.few, finish);
+    }
     let kernel = Kernel::of(precision);
     let units = kernel.units(k);
     let panels = Panels { count: ranges(m, kernel.rows), rows: m };
-    let left = Shared::new(packed.get(m * units));
+    let left = Shared::new(packed.panels.get(m * units));
     for_each(panels.count, |panel| unsafe {
         let rows = panels.rows(panel..panel + 1);
         pack(&kernel, left.at(rows.start * units), rows.len(), a.skip(rows.start, 0), rows.len(), k);
@@ -128,7 +106,7 @@ pub fn product(
                     }
                 }
             }
-            finish(Tile { rows, columns, data: tile, stride });
+            finish(Tile::new(rows, columns, tile, stride));
         });
     });
 }
@@ -184,6 +162,9 @@ pub unsafe fn multiply(
 /// Columns of the tiles that a product [m,n] is cut into (the last have fewer): as many as a tile's cache holds, few
 /// enough that there is a tile for every thread.
 pub fn tile_columns(precision: Precision, m: usize, n: usize) -> usize {
+    if m <= FEW {
+        return few::COLUMNS;
+    }
     let kernel = Kernel::of(precision);
     let fits = TILE / m.clamp(1, TILE_ROWS);
     let shared = n.div_ceil(TILES).next_multiple_of(kernel.columns);
@@ -209,6 +190,7 @@ mod tests {
     use super::*;
     use crate::simd::Bf16;
     use crate::testing::{assert_close, numbers};
+    use crate::values::Values;
 
     /// Numbers as f32 and as the bf16 nearest to them, with their exact values.
     fn both(count: usize, seed: u64) -> (Vec<f32>, Vec<Bf16>, Vec<f64>) {
@@ -220,10 +202,19 @@ mod tests {
 
     #[test]
     fn products_match_the_definition_in_every_layout_and_precision() {
-        let mut packed = Buffer::new();
-        for (m, n, k) in
-            [(1, 1, 1), (1, 37, 70), (5, 1, 9), (17, 33, 65), (64, 130, 48), (29, 71, 1031), (1500, 40, 3)]
-        {
+        let mut packed = Packed::new();
+        for (m, n, k) in [
+            (1, 1, 1),
+            (1, 37, 70),
+            (2, 300, 5),
+            (3, 70, 20),
+            (4, 33, 70),
+            (5, 1, 9),
+            (17, 33, 65),
+            (64, 130, 48),
+            (29, 71, 1031),
+            (1500, 40, 3),
+        ] {
             let (a, a_narrow, a_exact) = both(m * k, 1);
             let (b, b_narrow, b_exact) = both(k * n, 2);
             for case in 0..16 {

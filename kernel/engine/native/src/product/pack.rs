@@ -7,15 +7,15 @@ use crate::values::Values;
 /// One side of a product: vectors of numbers, whose products are summed along the vectors' depth.
 #[derive(Clone, Copy)]
 pub struct Operand {
-    data: Data,
+    pub(super) data: Data,
     /// Elements from one vector to the next.
-    vector_stride: usize,
+    pub(super) vector_stride: usize,
     /// Elements from one number of a vector to the next. One of the strides is 1.
-    depth_stride: usize,
+    pub(super) depth_stride: usize,
 }
 
 #[derive(Clone, Copy)]
-enum Data {
+pub(super) enum Data {
     F32(*const f32),
     Bf16(*const Bf16),
 }
@@ -187,7 +187,7 @@ const AHEAD: usize = 8;
 
 /// Asks for a line of memory; the address need not be valid.
 #[inline(always)]
-fn prefetch<E>(address: *const E) {
+pub(super) fn prefetch<E>(address: *const E) {
     #[cfg(target_arch = "x86_64")]
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
