@@ -24,6 +24,13 @@ export class CellExecutions {
     return execution;
   }
 
+  /** Resolves when no short execution of these cells goes on: VS Code allows one at a time. */
+  async idle(cells: readonly vscode.NotebookCell[]): Promise<void> {
+    for (const cell of cells) {
+      for (let edit = this.#edits.get(cell); edit; edit = this.#edits.get(cell)) await edit;
+    }
+  }
+
   /** Begins an execution with a clock and without the outputs of the last one. */
   start(execution: vscode.NotebookCellExecution): void {
     this.#active.set(execution.cell, { execution, started: true });

@@ -1,4 +1,5 @@
 /** Writes the output messages of one execution into its cell. */
+import { randomUUID } from 'node:crypto';
 import * as vscode from 'vscode';
 import {
   OutputReducer,
@@ -12,6 +13,8 @@ import {
 
 /** Text goes to the document this often at most, ms: every change of it costs a synchronous edit in the window. */
 const FLUSH_INTERVAL = 100;
+/** Key of an output's metadata; VS Code's serializer leaves it out of the file. */
+const MARK = 'gptLabOutput';
 
 /** How a cell's outputs are changed: within the execution that runs, or within a short one later. */
 export type EditCell = (change: (execution: vscode.NotebookCellExecution) => Thenable<void>) => Promise<void>;
@@ -23,6 +26,8 @@ export class CellOutput {
   readonly #update: (displayId: string, output: Output) => void;
   readonly #displays = new Map<string, vscode.NotebookCellOutput>();
   readonly #streams = new Map<StreamName, vscode.NotebookCellOutput>();
+  /** Outputs in the place of such that the reader has cleared. */
+  readonly #successors = new WeakMap<vscode.NotebookCellOutput, vscode.NotebookCellOutput>();
   #waiting: { name: StreamName; text: string }[] = [];
   #timer: NodeJS.Timeout | undefined;
   #tail: Promise<void> = Promise.resolve();
@@ -54,7 +59,9 @@ export class CellOutput {
     const display = this.#displays.get(displayId);
     if (!display) return false;
     this.#flush();
-    this.#queue((execution) => execution.replaceOutputItems(toItems(output), display));
+    this.#queue(async (execution) => {
+      if (isShown(display, execution.cell)) await execution.replaceOutputItems(toItems(output), display);
+    });
     return true;
   }
 
@@ -108,8 +115,21 @@ export class CellOutput {
       const stream = this.#streams.get(name);
       if (text === '' || !stream) continue;
       const item = vscode.NotebookCellOutputItem[name](text);
-      this.#queue((execution) => execution.appendOutputItems(item, stream));
+      this.#queue((execution) => this.#extend(execution, stream, item));
     }
+  }
+
+  /** Adds text to a stream's output; a reader who has cleared the cell's outputs gets a new one. */
+  #extend(
+    execution: vscode.NotebookCellExecution,
+    stream: vscode.NotebookCellOutput,
+    item: vscode.NotebookCellOutputItem,
+  ): Thenable<void> {
+    const output = this.#successors.get(stream) ?? stream;
+    if (isShown(output, execution.cell)) return execution.appendOutputItems(item, output);
+    const successor = marked([item], { outputType: 'stream' });
+    this.#successors.set(stream, successor);
+    return execution.appendOutput(successor);
   }
 
   #queue(change: (execution: vscode.NotebookCellExecution) => Thenable<void>): void {
@@ -118,8 +138,20 @@ export class CellOutput {
 }
 
 /** An output in VS Code's form. */
-export function toOutput(output: Output): vscode.NotebookCellOutput {
-  return new vscode.NotebookCellOutput(toItems(output), output.metadata);
+function toOutput(output: Output): vscode.NotebookCellOutput {
+  return marked(toItems(output), output.metadata);
+}
+
+/** An output that can be found again in its cell: VS Code hands out other objects than it was given. */
+function marked(
+  items: vscode.NotebookCellOutputItem[],
+  metadata: Output['metadata'],
+): vscode.NotebookCellOutput {
+  return new vscode.NotebookCellOutput(items, { ...metadata, [MARK]: randomUUID() });
+}
+
+function isShown(output: vscode.NotebookCellOutput, cell: vscode.NotebookCell): boolean {
+  return cell.outputs.some(({ metadata }) => metadata?.[MARK] === output.metadata?.[MARK]);
 }
 
 /** The representations of an output in VS Code's form. */

@@ -2,17 +2,13 @@
 import { homedir } from 'node:os';
 import { dirname } from 'node:path';
 import * as vscode from 'vscode';
-import type { KernelClient } from '../../kernel/jupyter/client.ts';
+import type { JupyterMessage, KernelClient } from '../../kernel/jupyter/client.ts';
 import type { CellExecutions } from './cell-executions.ts';
-import { CellOutput, toItems } from './cell-output.ts';
-import type { Output } from './outputs.ts';
+import type { CellOutput } from './cell-output.ts';
+import { ExecutionOutputs } from './execution-outputs.ts';
 
-/** Messages that come after their cell has ended are sorted by the execution that they belong to; so many are remembered. */
-const REMEMBERED_EXECUTIONS = 200;
 /** A cell that runs on so long after an interrupt gets an offer to restart the kernel, ms. */
 const INTERRUPT_PATIENCE = 5000;
-
-type JupyterMessage = Parameters<Parameters<KernelClient['onMessage']>[0]>[0];
 
 /** What a kernel has to do with the rest of the extension. */
 export interface KernelSurroundings {
@@ -24,23 +20,34 @@ export interface KernelSurroundings {
 export class NotebookKernel implements vscode.Disposable {
   #notebook: vscode.NotebookDocument;
   readonly #executions: CellExecutions;
+  readonly #outputs: ExecutionOutputs;
   readonly #log: vscode.LogOutputChannel;
   #client: Promise<KernelClient> | undefined;
   #queue: vscode.NotebookCellExecution[] = [];
   #working: Promise<void> | undefined;
-  /** Outputs by the id of the request that they answer, newest last. */
-  readonly #outputs = new Map<string, CellOutput>();
+  /** Interrupts and restarts so far: what they were meant for is what was there before. */
+  #interrupts = 0;
+  #restarts = 0;
   #disposed = false;
 
   constructor(notebook: vscode.NotebookDocument, { executions, log }: KernelSurroundings) {
     this.#notebook = notebook;
     this.#executions = executions;
+    this.#outputs = new ExecutionOutputs(() => this.#notebook, executions, log);
     this.#log = log;
   }
 
   /** Runs code cells in order, after those that are queued already; resolves when all have ended. */
   async run(cells: readonly vscode.NotebookCell[]): Promise<void> {
-    for (const cell of cells) this.#queue.push(this.#executions.create(cell));
+    await this.#executions.idle(cells);
+    for (const cell of cells) {
+      try {
+        this.#queue.push(this.#executions.create(cell));
+      } catch (error) {
+        // Deleted meanwhile, for instance: the others run all the same.
+        this.#log.warn(`A cell of ${this.#notebook.uri.fsPath} cannot be run: ${String(error)}`);
+      }
+    }
     this.#working ??= this.#work();
     await this.#working;
   }
@@ -55,29 +62,26 @@ export class NotebookKernel implements vscode.Disposable {
   /** Stops the running cell, keeping the kernel's state, and forgets the queued ones. */
   async interrupt(): Promise<void> {
     this.#cancelQueue();
+    this.#interrupts++;
     const working = this.#working;
-    const client = await this.#client;
+    // A kernel that does not start says so in the cell that waits for it.
+    const client = await this.#client?.catch(() => undefined);
     if (!client) return;
     setTimeout(() => {
       // A later cell is not the one that was to stop.
-      if (working && this.#working === working) this.#offerRestart();
+      if (working && this.#working === working && !this.#disposed) this.#offerRestart();
     }, INTERRUPT_PATIENCE);
     await client.interrupt();
   }
 
-  /** A fresh kernel: variables are gone. Running and queued cells end. */
+  /** A fresh kernel: variables are gone. Running and queued cells end; cells that are run from now on wait for it. */
   async restart(): Promise<void> {
     this.#cancelQueue();
-    const client = await this.#client;
-    if (!client) return;
+    if (!this.#client) return;
+    this.#restarts++;
     this.#outputs.clear();
-    try {
-      await client.restart();
-    } catch (error) {
-      // The next cell starts a kernel anew.
-      this.#client = undefined;
-      throw error;
-    }
+    this.#client = this.#replace(this.#client);
+    await this.#client;
     this.#log.info(`Kernel of ${this.#notebook.uri.fsPath} restarted`);
   }
 
@@ -123,7 +127,7 @@ export class NotebookKernel implements vscode.Disposable {
         },
       });
       this.#log.info(`Kernel of ${this.#notebook.uri.fsPath} started in ${Date.now() - started} ms`);
-      client.onMessage((message) => this.#takeLate(message));
+      client.onMessage((message) => this.#outputs.takeLate(message));
       void client.died.then(({ reason }) => this.#died(reason));
       return client;
     } catch (error) {
@@ -131,6 +135,13 @@ export class NotebookKernel implements vscode.Disposable {
       this.#log.error(`The kernel of ${this.#notebook.uri.fsPath} did not start: ${String(error)}`);
       throw error;
     }
+  }
+
+  /** Ends a kernel and starts another, in the folder where the notebook lies now. */
+  async #replace(before: Promise<KernelClient>): Promise<KernelClient> {
+    const client = await before.catch(() => undefined);
+    await client?.shutdown();
+    return await this.#start();
   }
 
   #died(reason: string): void {
@@ -161,8 +172,15 @@ export class NotebookKernel implements vscode.Disposable {
 
   async #work(): Promise<void> {
     for (let execution = this.#queue.shift(); execution; execution = this.#queue.shift()) {
+      // VS Code leaves it to us to forget a queued cell that was deleted.
+      if (execution.cell.index < 0) {
+        this.#executions.end(execution, undefined);
+        continue;
+      }
+      const restarts = this.#restarts;
       const success = await this.#execute(execution);
-      if (!success) this.#cancelQueue();
+      // What was queued after a restart was not queued behind this cell.
+      if (!success && restarts === this.#restarts) this.#cancelQueue();
     }
     // In the same turn as the look at the empty queue: what is queued from now on needs a new worker.
     this.#working = undefined;
@@ -172,14 +190,13 @@ export class NotebookKernel implements vscode.Disposable {
   async #execute(execution: vscode.NotebookCellExecution): Promise<boolean> {
     const { cell } = execution;
     this.#executions.start(execution);
-    const output = new CellOutput(
-      (change) => this.#executions.edit(cell, change),
-      (displayId, update) => this.#update(displayId, update),
-      (error) => this.#log.warn(`An output could not be written: ${String(error)}`),
-    );
+    const output = this.#outputs.begin(cell);
+    const interrupts = this.#interrupts;
     let success = false;
     try {
       const client = await this.client();
+      if (interrupts !== this.#interrupts)
+        throw new Error(vscode.l10n.t('The cell was interrupted before the kernel had started.'));
       const reply = await client.execute(cell.document.getText(), {
         cellId: cell.document.uri.fragment,
         onMessage: (message) => this.#take(message, execution, output),
@@ -194,53 +211,15 @@ export class NotebookKernel implements vscode.Disposable {
   }
 
   #take(message: JupyterMessage, execution: vscode.NotebookCellExecution, output: CellOutput): void {
-    this.#remember(message, output);
-    const count = (message.content as { execution_count?: unknown }).execution_count;
+    const count = message.content['execution_count'];
     if (message.header.msg_type === 'execute_input' && typeof count === 'number')
       execution.executionOrder = count;
-    output.take(message);
-  }
-
-  /** Output of background work, or of a cell that has ended: it goes to the cell that made it. */
-  #takeLate(message: JupyterMessage): void {
-    const parent = parentOf(message);
-    const output = parent === undefined ? undefined : this.#outputs.get(parent);
-    if (output) output.take(message);
-    else this.#log.debug(`Dropped a ${message.header.msg_type} message that belongs to no cell`);
-  }
-
-  #remember(message: JupyterMessage, output: CellOutput): void {
-    const parent = parentOf(message);
-    if (parent === undefined || this.#outputs.has(parent)) return;
-    this.#outputs.set(parent, output);
-    const [oldest] = this.#outputs.keys();
-    if (this.#outputs.size > REMEMBERED_EXECUTIONS && oldest !== undefined) this.#outputs.delete(oldest);
-  }
-
-  /** New contents for a display: in this session's outputs, or in outputs that were in the notebook before. */
-  #update(displayId: string, update: Output): void {
-    let found = false;
-    for (const output of this.#outputs.values()) found = output.updateDisplay(displayId, update) || found;
-    if (found) return;
-    for (const cell of this.#notebook.getCells()) {
-      for (const output of cell.outputs) {
-        const transient = (output.metadata as Partial<Output['metadata']> | undefined)?.transient;
-        if (transient?.display_id !== displayId) continue;
-        this.#executions
-          .edit(cell, (execution) => execution.replaceOutputItems(toItems(update), output))
-          .catch((error: unknown) => this.#log.warn(`A display could not be updated: ${String(error)}`));
-      }
-    }
+    this.#outputs.take(message, output);
   }
 
   #cancelQueue(): void {
     for (const execution of this.#queue.splice(0)) this.#executions.end(execution, undefined);
   }
-}
-
-function parentOf(message: JupyterMessage): string | undefined {
-  const id = (message.parent_header as { msg_id?: unknown } | undefined)?.msg_id;
-  return typeof id === 'string' ? id : undefined;
 }
 
 /** Where relative paths in cells start: the notebook's folder, or the workspace's for a notebook without a file. */

@@ -10,6 +10,8 @@ import { distFile } from '../home.ts';
 import { toCodePoints, toUtf16 } from './code-points.ts';
 import { compose, decode, encode, type ConnectionInfo, type JupyterMessage } from './wire.ts';
 
+export type { JupyterMessage } from './wire.ts';
+
 type Zeromq = typeof import('zeromq');
 type DealerSocket = InstanceType<Zeromq['Dealer']>;
 
