@@ -18,6 +18,8 @@ export class Notebooks implements vscode.Disposable {
   readonly #selected = new Set<vscode.NotebookDocument>();
   /** Notebooks whose user has chosen another kernel. */
   readonly #deselected = new WeakSet<vscode.NotebookDocument>();
+  /** The notebook that was opened last, and the untitled ones that had the same cells then. */
+  #opened: { saved: vscode.NotebookDocument; copies: Set<vscode.NotebookDocument> } | undefined;
   readonly #selectionChanged = new vscode.EventEmitter<void>();
   /** Fires when a notebook begins or ceases to use our controller. */
   readonly onDidChangeSelection = this.#selectionChanged.event;
@@ -53,9 +55,12 @@ export class Notebooks implements vscode.Disposable {
       }),
       vscode.workspace.onDidOpenNotebookDocument((notebook) => {
         this.#offer(notebook);
-        this.#takeOver(notebook);
+        this.#noteCopies(notebook);
       }),
-      vscode.workspace.onDidCloseNotebookDocument((notebook) => this.#close(notebook)),
+      vscode.workspace.onDidCloseNotebookDocument((notebook) => {
+        this.#moveKernel(notebook);
+        this.#close(notebook);
+      }),
       vscode.commands.registerCommand('gptLab.restartKernel', (target?: unknown) => this.#restart(target)),
     );
   }
@@ -101,18 +106,23 @@ export class Notebooks implements vscode.Disposable {
   }
 
   /**
-   * Saving an untitled notebook closes it and opens the file as another document: the kernel moves along, so that
-   * variables survive the first save.
+   * Saving an untitled notebook opens the file as another document and then closes the first. Which of several equal
+   * ones it was shows when it closes: its kernel moves along, so that variables survive the first save.
    */
-  #takeOver(saved: vscode.NotebookDocument): void {
-    if (saved.isUntitled || this.#kernels.has(saved)) return;
-    for (const [notebook, kernel] of this.#kernels) {
-      if (!notebook.isUntitled || textOf(notebook) !== textOf(saved)) continue;
-      this.#kernels.delete(notebook);
-      this.#kernels.set(saved, kernel);
-      kernel.moveTo(saved);
-      return;
-    }
+  #noteCopies(saved: vscode.NotebookDocument): void {
+    const untitled = [...this.#kernels.keys()].filter((notebook) => notebook.isUntitled);
+    const copies = untitled.filter((notebook) => textOf(notebook) === textOf(saved));
+    this.#opened = { saved, copies: new Set(saved.isUntitled ? [] : copies) };
+  }
+
+  #moveKernel(closed: vscode.NotebookDocument): void {
+    const kernel = this.#kernels.get(closed);
+    if (!kernel || !this.#opened?.copies.has(closed)) return;
+    const { saved } = this.#opened;
+    if (saved.isClosed || this.#kernels.has(saved)) return;
+    this.#kernels.delete(closed);
+    this.#kernels.set(saved, kernel);
+    kernel.moveTo(saved);
   }
 
   async #execute(cells: readonly vscode.NotebookCell[], notebook: vscode.NotebookDocument): Promise<void> {
