@@ -35,11 +35,19 @@ export function findPlots(notebook: vscode.NotebookDocument): PlacedPlot[] {
     .filter((placed): placed is PlacedPlot => placed.plot !== undefined);
 }
 
+/** Plots that were read already: all of them are looked at whenever a run changes, and each may be 90 kB of JSON. */
+const known = new WeakMap<vscode.NotebookCellOutputItem, PlotOutput | undefined>();
+
 function readPlot(output: vscode.NotebookCellOutput): PlotOutput | undefined {
   const item = output.items.find(({ mime }) => mime === PLOT_MIME);
   if (!item) return undefined;
+  if (!known.has(item)) known.set(item, parsePlot(item.data));
+  return known.get(item);
+}
+
+function parsePlot(json: Uint8Array): PlotOutput | undefined {
   try {
-    const plot = JSON.parse(new TextDecoder().decode(item.data)) as Partial<PlotOutput>;
+    const plot = JSON.parse(new TextDecoder().decode(json)) as Partial<PlotOutput>;
     return plot.format === 'gpt-lab-plot' && typeof plot.run === 'string' ? (plot as PlotOutput) : undefined;
   } catch {
     return undefined;
@@ -99,14 +107,15 @@ export class PlotSnapshots implements vscode.Disposable {
 
   async #write(notebook: vscode.NotebookDocument, run: RunSummary, client: DaemonClient): Promise<void> {
     const items = await snapshotItems(run, client);
-    for (const { cell, output, plot } of findPlots(notebook)) {
-      if (plot.run !== run.run || isCurrent(plot, run)) continue;
+    const stale = findPlots(notebook).filter(({ plot }) => plot.run === run.run && !isCurrent(plot, run));
+    for (const [cell, placed] of Map.groupBy(stale, ({ cell }) => cell)) {
+      const outputs = placed.map(({ output }) => output);
       if (this.#notebooks.isSelected(notebook)) {
-        await this.#notebooks.executions.edit(cell, (execution) =>
-          execution.replaceOutputItems(items, output),
-        );
+        await this.#notebooks.executions.edit(cell, async (execution) => {
+          for (const output of outputs) await execution.replaceOutputItems(items, output);
+        });
       } else if (this.#notebooks.isOurs(notebook)) {
-        await replaceInCell(cell, output, items);
+        await replaceInCell(cell, outputs, items);
       }
     }
     this.#log.info(`Saved the curve of ${run.run} in ${notebook.uri.fsPath}`);
@@ -145,16 +154,16 @@ async function snapshotItems(
   ];
 }
 
-/** Without one of our executions the whole cell has to be replaced; everything but this output stays. */
+/** Without one of our executions the whole cell has to be replaced; everything but these outputs stays. */
 async function replaceInCell(
   cell: vscode.NotebookCell,
-  output: vscode.NotebookCellOutput,
+  outputs: readonly vscode.NotebookCellOutput[],
   items: vscode.NotebookCellOutputItem[],
 ): Promise<void> {
   const data = new vscode.NotebookCellData(cell.kind, cell.document.getText(), cell.document.languageId);
   data.metadata = cell.metadata;
   data.outputs = cell.outputs.map((each) =>
-    each === output ? new vscode.NotebookCellOutput(items, output.metadata) : each,
+    outputs.includes(each) ? new vscode.NotebookCellOutput(items, each.metadata) : each,
   );
   if (cell.executionSummary) data.executionSummary = cell.executionSummary;
   const edit = new vscode.WorkspaceEdit();
