@@ -12,7 +12,10 @@ export class DaemonLink implements vscode.Disposable {
   /** Fires with the client when a daemon was found or started, with undefined when it went away. */
   readonly onDidChange = this.#changed.event;
   #client: DaemonClient | undefined;
-  #connecting: Promise<DaemonClient> | undefined;
+  /** The attempt under way, and whether it may start a daemon. */
+  #attempt: { client: Promise<DaemonClient>; start: boolean } | undefined;
+  /** Whether the folder has changed since the attempt began: the daemon may have come after it had looked. */
+  #changedMeanwhile = false;
   #watcher: FSWatcher | undefined;
   #disposed = false;
 
@@ -38,7 +41,6 @@ export class DaemonLink implements vscode.Disposable {
    * @throws Error when the daemon cannot be started.
    */
   async require(): Promise<DaemonClient> {
-    if (this.#client) return this.#client;
     return await this.#connect(true);
   }
 
@@ -50,29 +52,34 @@ export class DaemonLink implements vscode.Disposable {
   }
 
   #attach(): void {
-    if (this.#client || this.#connecting || !existsSync(connectionFile())) return;
+    if (this.#client || !existsSync(connectionFile())) return;
+    if (this.#attempt) {
+      this.#changedMeanwhile = true;
+      return;
+    }
+    this.#changedMeanwhile = false;
     this.#connect(false).catch((error: unknown) => {
       // A stale file or a daemon that is just going: its successor rewrites the file, which the watcher sees.
       this.#log.debug(`No daemon to attach to: ${String(error)}`);
+      if (this.#changedMeanwhile) this.#attach();
     });
   }
 
+  /** One attempt at a time; one that may not start a daemon is no answer to who wants one started. */
   async #connect(start: boolean): Promise<DaemonClient> {
-    // An attempt under way that may not start a daemon is no answer to one that may.
-    if (this.#connecting) {
-      const attempt = this.#connecting;
-      try {
-        return await attempt;
-      } catch (error) {
-        if (!start) throw error;
-      }
+    if (this.#client) return this.#client;
+    const running = this.#attempt;
+    if (running && (running.start || !start)) return await running.client;
+    if (running) {
+      await running.client.catch(() => undefined);
+      return await this.#connect(start);
     }
-    this.#connecting = this.#open(start);
-    try {
-      return await this.#connecting;
-    } finally {
-      this.#connecting = undefined;
-    }
+    const attempt = {
+      start,
+      client: this.#open(start).finally(() => (this.#attempt = undefined)),
+    };
+    this.#attempt = attempt;
+    return await attempt.client;
   }
 
   async #open(start: boolean): Promise<DaemonClient> {

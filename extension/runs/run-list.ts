@@ -16,12 +16,15 @@ export class RunList implements vscode.Disposable {
   readonly onDidEnd = this.#ended.event;
   readonly #subscription: vscode.Disposable;
   #unsubscribe: (() => void) | undefined;
+  /** Whose runs are listed. */
+  #client: DaemonClient | undefined;
 
   constructor(daemon: DaemonLink, log: vscode.LogOutputChannel) {
     this.#log = log;
     this.#subscription = daemon.onDidChange((client) => {
       this.#unsubscribe?.();
       this.#unsubscribe = undefined;
+      this.#client = client;
       if (client) void this.#load(client);
       else this.#changed.fire();
     });
@@ -52,11 +55,14 @@ export class RunList implements vscode.Disposable {
     });
     try {
       const runs = await client.request('run.list', {});
+      // Another daemon may have come meanwhile.
+      if (client !== this.#client) return;
       const listed = new Set(runs.map(({ run }) => run));
       for (const known of this.#runs.keys()) if (!listed.has(known)) this.#runs.delete(known);
       for (const run of runs) this.#take(run);
       this.#changed.fire();
     } catch (error) {
+      if (client !== this.#client) return;
       this.#log.error(`The daemon's runs could not be listed: ${String(error)}`);
     }
   }
