@@ -1,5 +1,5 @@
 /** The real workbench for tests: code-server with the packaged extension, driven through the system's Chromium. */
-import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium, type Browser, type Frame, type Locator, type Page } from 'playwright-core';
@@ -106,6 +106,39 @@ export class Workbench {
     await this.page.getByRole('treeitem', { name }).dblclick();
   }
 
+  /** Writes a notebook of ours with these cells into the folder and opens it. */
+  async openNotebook(file: string, cells: readonly string[]): Promise<NotebookPage> {
+    const metadata = { kernelspec: { name: 'gpt-lab', language: 'typescript', display_name: 'TypeScript' } };
+    const content = {
+      cells: cells.map((source, index) => ({
+        ...{ cell_type: 'code', id: `cell-${index}`, metadata: {}, execution_count: null },
+        ...{ source, outputs: [] },
+      })),
+      ...{ metadata, nbformat: 4, nbformat_minor: 5 },
+    };
+    await writeFile(join(this.folder, file), JSON.stringify(content));
+    await this.openFile(file);
+    const notebook = this.notebook();
+    await notebook.tab(file).waitFor();
+    await notebook.cell(0).waitFor();
+    return notebook;
+  }
+
+  /** The notebook editor in front. */
+  notebook(): NotebookPage {
+    return new NotebookPage(this.page);
+  }
+
+  /** A notification that has `text`. */
+  notification(text: string | RegExp): Locator {
+    return this.page.locator('.notifications-toasts .notification-list-item').filter({ hasText: text });
+  }
+
+  /** Our entry in the status bar. */
+  get status(): Locator {
+    return this.page.locator('.statusbar-item').filter({ has: this.page.locator('.codicon-graph-line') });
+  }
+
   /** Runs a command of the palette by its title. */
   async command(title: string): Promise<void> {
     await this.page.keyboard.press('F1');
@@ -144,6 +177,41 @@ export class Workbench {
   async plot(): Promise<PlotOutput> {
     const frame = await this.outputFrame(PLOT);
     return new PlotOutput(frame);
+  }
+
+  /** The plots of runs whose name begins with `name`, from left to right, once there are `count` of them. */
+  async plots(name: string, count: number): Promise<PlotOutput[]> {
+    const deadline = Date.now() + 60_000;
+    for (;;) {
+      const found: { plot: PlotOutput; left: number }[] = [];
+      for (const frame of this.page.frames()) {
+        const plot = new PlotOutput(frame);
+        const shown = await frame
+          .locator(PLOT)
+          .count()
+          .catch(() => 0);
+        if (shown === 0 || !(await plot.name()).startsWith(name)) continue;
+        const box = await plot.root.boundingBox();
+        if (box) found.push({ plot, left: box.x });
+      }
+      if (found.length >= count) return found.sort((a, b) => a.left - b.left).map(({ plot }) => plot);
+      if (Date.now() > deadline) throw new Error(`There are ${found.length} plots of ${name}, not ${count}`);
+      await this.page.waitForTimeout(100);
+    }
+  }
+
+  /** Writes a file into the folder. */
+  async write(file: string, text: string): Promise<void> {
+    await writeFile(join(this.folder, file), text);
+  }
+
+  /** Waits until our output channel says something. */
+  async logged(text: RegExp): Promise<void> {
+    const deadline = Date.now() + 30_000;
+    while (!text.test(await this.log())) {
+      if (Date.now() > deadline) throw new Error(`The log has no ${String(text)}`);
+      await this.page.waitForTimeout(50);
+    }
   }
 
   /** The daemon's process, if one was started. */
@@ -214,6 +282,74 @@ export class Workbench {
   }
 }
 
+/** The notebook editor in front. */
+export class NotebookPage {
+  readonly #page: Page;
+
+  constructor(page: Page) {
+    this.#page = page;
+  }
+
+  /** The editor's tab. */
+  tab(file: string): Locator {
+    return this.#page.locator('.tab.active').filter({ hasText: file });
+  }
+
+  /** Code cell number `index` of the editor that is seen. */
+  cell(index: number): Locator {
+    // An editor behind another is only moved out of the window.
+    return this.#page
+      .locator('.notebookOverlay:not([inert]) .cell-list-container .monaco-list-row.code-cell-row')
+      .nth(index);
+  }
+
+  /** Runs a cell with its own button. */
+  async run(index: number): Promise<void> {
+    await this.cell(index).hover();
+    await this.cell(index)
+      .getByRole('button', { name: /^Execute Cell/ })
+      .first()
+      .click();
+  }
+
+  /** Waits until a cell has ended. */
+  async ends(index: number, how: 'success' | 'error'): Promise<void> {
+    await this.cell(index).locator(`.codicon-notebook-state-${how}`).waitFor();
+  }
+
+  /** Waits until a cell is queued behind another, or runs. */
+  async becomes(index: number, state: 'pending' | 'executing'): Promise<void> {
+    await this.cell(index).locator(`.codicon-notebook-state-${state}`).waitFor();
+  }
+
+  /** Deletes a cell with its own button. */
+  async remove(index: number): Promise<void> {
+    await this.cell(index).hover();
+    await this.cell(index)
+      .getByRole('button', { name: /^Delete Cell/ })
+      .first()
+      .click();
+  }
+
+  /** Waits until the outputs have a text, or no longer. */
+  async shows(text: string | RegExp, wanted = true): Promise<void> {
+    const deadline = Date.now() + 30_000;
+    for (;;) {
+      const counts = this.#page.frames().map((frame) =>
+        frame
+          .getByText(text)
+          .count()
+          // A frame that is just being replaced has no answer.
+          .catch(() => 0),
+      );
+      if ((await Promise.all(counts)).some((count) => count > 0) === wanted) return;
+      if (Date.now() > deadline)
+        throw new Error(`${wanted ? 'No output has' : 'An output still has'} ${String(text)}`);
+      await this.#page.waitForTimeout(50);
+    }
+  }
+}
+
 interface SavedNotebook {
   cells: { outputs?: { data?: Record<string, unknown> }[] }[];
 }
@@ -232,6 +368,11 @@ export class PlotOutput {
   constructor(frame: Frame) {
     this.#frame = frame;
     this.root = frame.locator(PLOT).first();
+  }
+
+  /** The run's name, as the plot shows it. */
+  async name(): Promise<string> {
+    return (await this.root.locator('.name').textContent()) ?? '';
   }
 
   /** What the plot says of itself: state, number of trained steps drawn, the last of them. */
