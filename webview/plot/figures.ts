@@ -41,8 +41,8 @@ export function summary(store: RunStore): string {
   const { train, evaluation } = store.series;
   const first = train.step[0];
   if (first === undefined) return `Loss of ${store.name}: ${stateLabel(store.state)}, no steps yet`;
-  const finite = train.loss.filter((loss) => loss !== null);
-  const lowest = finite.reduce((low, loss) => Math.min(low, loss), Infinity);
+  let lowest = Infinity;
+  for (const loss of train.loss) if (loss !== null && loss < lowest) lowest = loss;
   const parts = [
     `Loss of ${store.name}: ${stateLabel(store.state)}, step ${store.latest.step} of ${store.steps}`,
     `training loss from ${formatLoss(train.loss[0] ?? null)} at step ${first} to ${formatLoss(store.latest.loss)}`,

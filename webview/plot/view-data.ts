@@ -51,12 +51,14 @@ export function positiveOnly(values: readonly (number | null)[]): {
   values: (number | null)[];
   dropped: number;
 } {
+  const kept = values.slice();
   let dropped = 0;
-  const kept = values.map((value) => {
-    if (value === null || value > 0) return value;
+  for (let index = 0; index < kept.length; index++) {
+    const value = kept[index] ?? null;
+    if (value === null || value > 0) continue;
+    kept[index] = null;
     dropped++;
-    return null;
-  });
+  }
   return { values: kept, dropped };
 }
 
