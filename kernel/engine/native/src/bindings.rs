@@ -24,7 +24,7 @@ use std::sync::{Arc, Weak};
 
 /// A range of an allocation. The allocation lives as long as a region or a queued call refers to it.
 #[napi]
-pub struct Region(Slot);
+pub struct Region(pub(crate) Slot);
 
 #[napi]
 impl Region {

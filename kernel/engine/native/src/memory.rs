@@ -5,7 +5,7 @@ use crate::values::{Target, Values};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 const ALIGNMENT: usize = 64;
 #[cfg(target_os = "linux")]
@@ -18,7 +18,13 @@ pub struct Memory {
     bytes: usize,
     /// What to give back.
     block: Block,
+    /// Twice the number of [`Pin`]s, plus [`FREED`] once freed.
+    pins: AtomicUsize,
 }
+
+/// Flag in `Memory::pins`.
+const FREED: usize = 1;
+const PIN: usize = 2;
 
 /// Where an allocation came from.
 enum Block {
@@ -46,7 +52,7 @@ impl Memory {
             return None;
         }
         let data = AtomicPtr::new(base.wrapping_add(base.align_offset(ALIGNMENT)));
-        Some(Self { data, bytes, block: Block::Heap(base, layout) })
+        Some(Self { data, bytes, block: Block::Heap(base, layout), pins: AtomicUsize::new(0) })
     }
 
     /// Huge pages where the system gives them: a tenth of the page faults' cost at first touch, fewer TLB misses after.
@@ -62,14 +68,23 @@ impl Memory {
         let data = base.wrapping_add(base.align_offset(HUGE_PAGE));
         // Advice only: where it is refused there are small pages.
         unsafe { libc::madvise(data.cast(), bytes, libc::MADV_HUGEPAGE) };
-        Some(Self { data: AtomicPtr::new(data), bytes, block: Block::Pages(base, size) })
+        let (data, pins) = (AtomicPtr::new(data), AtomicUsize::new(0));
+        Some(Self { data, bytes, block: Block::Pages(base, size), pins })
     }
 
-    /// Frees at once; every later access through a [`Region`] panics. Idempotent.
+    /// Frees at once, or when the last [`Pin`] goes; every later access through a [`Region`] panics. Idempotent.
     pub fn free(&self) {
-        if self.data.swap(std::ptr::null_mut(), Ordering::AcqRel).is_null() {
-            return;
+        let pins = self.pins.fetch_or(FREED, Ordering::AcqRel);
+        if pins & FREED == 0 {
+            self.data.store(std::ptr::null_mut(), Ordering::Release);
         }
+        if pins == 0 {
+            self.give_back();
+        }
+    }
+
+    /// Once only: with [`FREED`] set and no pins.
+    fn give_back(&self) {
         match self.block {
             Block::Heap(base, layout) => unsafe { dealloc(base, layout) },
             #[cfg(target_os = "linux")]
@@ -89,6 +104,56 @@ impl Memory {
 impl Drop for Memory {
     fn drop(&mut self) {
         self.free();
+    }
+}
+
+/// Keeps a region's memory from being freed while a thread other than the engine's works on it.
+pub struct Pin {
+    region: Region,
+    data: *mut u8,
+}
+
+// Who may touch the elements, and when, is for events to say.
+unsafe impl Send for Pin {}
+
+impl Pin {
+    /// None when the memory has been freed.
+    pub fn new(region: &Region) -> Option<Self> {
+        let memory = region.memory();
+        let pinned = |pins| (pins & FREED == 0).then_some(pins + PIN);
+        memory.pins.fetch_update(Ordering::AcqRel, Ordering::Acquire, pinned).ok()?;
+        // From here on dropping it undoes the pin.
+        let mut pin = Self { region: region.clone(), data: std::ptr::null_mut() };
+        let data = memory.data.load(Ordering::Acquire);
+        if data.is_null() {
+            return None;
+        }
+        pin.data = data.wrapping_add(region.offset * region.kind.size());
+        Some(pin)
+    }
+
+    /// The first element.
+    pub fn data(&self) -> *mut u8 {
+        self.data
+    }
+
+    /// Type of the elements.
+    pub fn kind(&self) -> DataType {
+        self.region.kind
+    }
+
+    /// Elements.
+    pub fn len(&self) -> usize {
+        self.region.length
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let memory = self.region.memory();
+        if memory.pins.fetch_sub(PIN, Ordering::AcqRel) == PIN | FREED {
+            memory.give_back();
+        }
     }
 }
 
@@ -146,6 +211,15 @@ pub enum DataType {
 }
 
 impl DataType {
+    /// As engine.ts spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            DataType::F32 => "f32",
+            DataType::Bf16 => "bf16",
+            DataType::I32 => "i32",
+        }
+    }
+
     /// Bytes in one element.
     pub fn size(self) -> usize {
         match self {
@@ -265,6 +339,25 @@ mod tests {
         }
         memory.free();
         memory.free();
+    }
+
+    #[test]
+    fn pinned_memory_stays_until_the_last_pin_goes_whoever_freed_it() {
+        let memory = Arc::new(Memory::new(400).unwrap());
+        let region = Region::new(memory.clone(), DataType::Bf16, 100, 50).unwrap();
+        let pins = [Pin::new(&region).unwrap(), Pin::new(&region).unwrap()];
+        assert_eq!((pins[0].kind(), pins[0].len()), (DataType::Bf16, 50));
+        memory.free();
+        memory.free();
+        assert!(Pin::new(&region).is_none());
+        let [first, second] = pins;
+        drop(first);
+        unsafe {
+            second.data().write_bytes(7, 100);
+            assert_eq!(second.data().add(99).read(), 7);
+        }
+        drop(second);
+        assert!(Pin::new(&region).is_none());
     }
 
     #[test]
