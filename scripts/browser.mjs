@@ -28,6 +28,9 @@ export async function openBrowser(vsix, folder) {
   seedSettings(profile.data, { 'workbench.startupEditor': 'readme' });
   await step('Installing the extension', () => installExtension(program, vsix, profile));
   const password = randomBytes(24).toString('base64url');
+  // Until there is something to stop, a signal just ends this process, and what it has started with it.
+  let stop = () => process.exit(130);
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => stop());
   const port = await freePort(PORT);
   const workbench = await step('Starting VS Code', () =>
     startWorkbench(program, { profile, password, port }),
@@ -38,12 +41,11 @@ export async function openBrowser(vsix, folder) {
     `${workbench.url}/?${new URLSearchParams({ folder })}`,
   );
   let stopping = false;
-  const stop = () => {
+  stop = () => {
     stopping = true;
     door.close();
     void workbench.stop();
   };
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, stop);
   process.stdout.write(
     `\nGPT Lab is open at\n\n  ${door.url}\n\nCtrl-C stops it. Runs go on in the daemon.\n`,
   );
@@ -65,11 +67,16 @@ function freePort(preferred) {
 /** Serves `/?token=…`: signs the browser in and sends it on. */
 async function openDoor(workbench, password, place) {
   const token = randomBytes(24).toString('hex');
-  const isToken = (given) =>
-    given?.length === token.length && timingSafeEqual(Buffer.from(given), Buffer.from(token));
+  // Any process of the machine may call: what it sends must not end this one.
+  const isToken = (address) => {
+    const given = URL.canParse(address, 'http://localhost')
+      ? new URL(address, 'http://localhost').searchParams.get('token')
+      : null;
+    const [a, b] = [Buffer.from(given ?? ''), Buffer.from(token)];
+    return a.length === b.length && timingSafeEqual(a, b);
+  };
   const server = createServer((request, response) => {
-    const given = new URL(request.url, 'http://localhost').searchParams.get('token');
-    if (!isToken(given)) {
+    if (!isToken(request.url)) {
       response.writeHead(403).end('Open the whole address that `npm start` printed: its token is missing.\n');
       return;
     }

@@ -1,10 +1,10 @@
 /**
- * Builds everything into dist/: the Rust addon (cargo), the processes (esbuild, ESM), the extension (CommonJS),
+ * Builds everything into dist/: the Rust addon (cargo), the processes and the extension (esbuild, ES modules),
  * the renderer and webviews, and the type declarations that cells complete from.
  * `--watch` rebuilds the TypeScript parts; `--no-native` skips cargo.
  */
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, renameSync } from 'node:fs';
+import { copyFileSync, mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { root, requireTool, step } from './tools.mjs';
 
@@ -52,9 +52,7 @@ function bundles() {
   return [
     {
       ...common,
-      entryPoints: Object.entries(processes)
-        .filter(([, source]) => existsSync(join(root, source)))
-        .map(([out, source]) => ({ in: source, out })),
+      entryPoints: Object.entries(processes).map(([out, source]) => ({ in: source, out })),
       outdir: 'dist/kernel',
       platform: 'node',
       format: 'esm',
@@ -90,11 +88,7 @@ function bundles() {
       minify: !flags.has('--watch'),
       loader: { '.css': 'text' },
     },
-  ].filter(
-    ({ entryPoints }) =>
-      Array.isArray(entryPoints) ||
-      Object.values(entryPoints).every((source) => existsSync(join(root, source))),
-  );
+  ];
 }
 
 async function buildTypeScript() {
@@ -109,8 +103,6 @@ async function buildTypeScript() {
 
 /** `dist/types`: what the language service shows of 'gpt-lab'. */
 function buildDeclarations() {
-  const entry = join(root, 'kernel', 'lab', 'gpt-lab.ts');
-  if (!existsSync(entry)) return;
   const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
   const options = ['-p', 'kernel/lab/tsconfig.declarations.json'];
   const done = spawnSync(process.execPath, [tsc, ...options], { cwd: root, stdio: 'inherit' });
@@ -118,7 +110,5 @@ function buildDeclarations() {
     throw new Error('Type declarations of kernel/lab could not be made: see the messages above.');
 }
 
-if (!flags.has('--no-native') && existsSync(join(root, 'kernel', 'engine', 'native', 'Cargo.toml'))) {
-  await step('Compiling the engine (Rust)', buildNative);
-}
+if (!flags.has('--no-native')) await step('Compiling the engine (Rust)', buildNative);
 await step('Bundling TypeScript', buildTypeScript);

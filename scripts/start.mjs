@@ -19,7 +19,6 @@ function runHeadless() {
   const executed = join(mkdtempSync(join(tmpdir(), 'gpt-lab-')), 'quickstart.ipynb');
   const cli = join(root, 'dist', 'kernel', 'cli.js');
   run(node24, [cli, 'notebook', 'run', join(samples, 'quickstart.ipynb'), '--to', executed]);
-  process.stdout.write(`\nThe executed notebook: ${executed}\n`);
 }
 
 /** Installs the extension into the VS Code on PATH and opens the samples there. */

@@ -171,6 +171,10 @@ export async function startWorkbench(program, { profile, password, port = 0, tru
     },
   );
   const ended = new Promise((resolve) => child.once('close', resolve));
+  // A group of its own hears no Ctrl-C, and whoever started it may end before it has answered.
+  const endWithUs = () => child.exitCode ?? child.kill('SIGTERM');
+  process.once('exit', endWithUs);
+  void ended.then(() => process.off('exit', endWithUs));
   const stop = async (signal = 'SIGTERM') => {
     try {
       process.kill(-child.pid, signal);

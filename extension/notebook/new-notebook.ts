@@ -7,8 +7,8 @@ const STARTER = `import { train, gpt2, text, samples } from 'gpt-lab';
 const run = await train({
   model: gpt2('nano'),
   // Or your own: text('my-text.txt'), a path from this notebook.
-  data: text(samples.mobyDick, { tokenizer: 'char' }),
-  training: { steps: 200, batchSize: 12, sequenceLength: 128, optimizer: { learningRate: 1e-3 } },
+  data: text(samples.mobyDick, { tokenizer: 'bpe', vocabularySize: 8192 }),
+  training: { steps: 600, sequenceLength: 64, optimizer: { learningRate: 1e-3 } },
 });
 run.plot();`;
 
