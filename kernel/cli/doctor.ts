@@ -2,7 +2,7 @@
 import { accessSync, constants, existsSync, mkdirSync, readFileSync, statfsSync, statSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { openEngine } from '../engine/open.ts';
+import { NativeEngine } from '../engine/native/native-engine.ts';
 import { distFile, homeDirectory, packageVersion } from '../home.ts';
 import { formatDuration } from '../protocol/format.ts';
 import { defineCommand, EXIT, print, printJson } from './command.ts';
@@ -92,7 +92,7 @@ function checkBuild(): Omit<Finding, 'check'> {
 async function checkEngine(): Promise<Omit<Finding, 'check'>> {
   let engine;
   try {
-    engine = openEngine({ type: 'native' });
+    engine = new NativeEngine();
   } catch (error) {
     return {
       status: 'fail',
@@ -105,7 +105,7 @@ async function checkEngine(): Promise<Omit<Finding, 'check'>> {
     engine.write(sum, Float32Array.of(1, 2));
     engine.add(sum, sum, sum);
     const values = [...(await engine.read(sum))];
-    const detail = `${engine.name} on ${engine.device}, ${engine.threads} threads`;
+    const detail = `${engine.name} on ${engine.device}, ${engine.threads} threads, ${engine.instructions}`;
     if (values.join() === '2,4') return { status: 'ok', detail };
     return { status: 'fail', detail: `${detail}: [1, 2] + [1, 2] gave [${values.join(', ')}]` };
   } finally {

@@ -343,7 +343,7 @@ export function heads(N: number, C: number, V: number): OperationCase[] {
  * errs by its sum in f32; what is written is rounded once, by at most 2^-9 of itself. Probabilities and gradients of
  * scores and logits are rounded before they are multiplied: those errors average out over the terms.
  */
-function inBf16(one: OperationCase): OperationCase[] {
+export function inBf16(one: OperationCase): OperationCase[] {
   const [first = 'fill'] = one.operations;
   const narrow = narrowable.get(first);
   if (narrow === undefined) return [];
@@ -356,7 +356,7 @@ function inBf16(one: OperationCase): OperationCase[] {
   const roundedFactors =
     one.operations.length > 1 || first === 'crossEntropyBackward' || first === 'attention';
   const roundedResult = one.written.some((name) => contents[name]?.type === 'bf16');
-  const tolerance = Math.max(one.tolerance, roundedFactors ? 8e-3 : roundedResult ? 2 ** -8 : 0);
+  const tolerance = Math.max(one.tolerance, roundedFactors ? 2 ** -6 : roundedResult ? 2 ** -8 : 0);
   return [{ ...one, title: `${one.title} in bf16`, contents, tolerance }];
 }
 

@@ -1,54 +1,11 @@
 /** Every operation of every engine against the float64 oracle; not-a-number and infinity; the number of threads. */
 import assert from 'node:assert/strict';
 import { after, suite, test } from 'node:test';
-import type { Engine, Tensor } from '../../kernel/engine/engine.ts';
 import { ReferenceEngine } from '../oracle/reference-engine.ts';
 import { cases } from './cases.ts';
+import { assertClose, nameOf, resultsOf, type Results } from './check.ts';
 import { engines } from './engines.ts';
 import type { Content, OperationCase } from './operation-case.ts';
-
-/** Results by tensor name. */
-type Results = Readonly<Record<string, ArrayLike<number>>>;
-
-/** Runs a case on fresh tensors. The reference engine's results are float64. */
-async function resultsOf(engine: Engine, one: OperationCase, contents = one.contents): Promise<Results> {
-  const tensors: Record<string, Tensor> = {};
-  for (const [name, { type, shape, values }] of Object.entries(contents)) {
-    const tensor = engine.allocate(type, shape);
-    engine.write(tensor, values);
-    tensors[name] = tensor;
-  }
-  one.call(engine, tensors);
-  const results: Record<string, ArrayLike<number>> = {};
-  for (const name of one.written) {
-    const tensor = tensors[name];
-    assert.ok(tensor);
-    results[name] = engine instanceof ReferenceEngine ? engine.values(tensor) : await engine.read(tensor);
-  }
-  for (const tensor of Object.values(tensors)) engine.release(tensor);
-  return results;
-}
-
-function largest(values: ArrayLike<number>): number {
-  return Array.from(values).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-}
-
-/** Fails with the worst element of each tensor that is further off than the tolerance allows. */
-function assertClose(results: Results, expected: Results, tolerance: number): void {
-  for (const [name, values] of Object.entries(expected)) {
-    const scale = largest(values) || 1;
-    const got = results[name];
-    assert.ok(got?.length === values.length);
-    const errors = Array.from(values, (value, i) => Math.abs((got[i] ?? NaN) - value) / scale);
-    const worst = errors.reduce((at, error, i) => (error <= (errors[at] ?? NaN) ? at : i), 0);
-    assert.ok(
-      (errors[worst] ?? NaN) <= tolerance,
-      `${name}[${worst}] is ${got[worst] ?? NaN}, expected ${values[worst] ?? NaN}: off by ${errors[worst] ?? NaN} of the largest, ${tolerance} allowed`,
-    );
-  }
-}
-
-const nameOf = ({ operations, title }: OperationCase): string => `${operations.join(' + ')} ${title}`;
 
 /** The contents with one element of one tensor replaced. */
 function poisoned(

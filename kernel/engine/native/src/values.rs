@@ -111,12 +111,12 @@ impl Target {
         }
     }
 
-    /// Number `at` += x. No other task may use it.
-    pub unsafe fn add(self, at: usize, x: f32) {
+    /// Number `at` = x. No other task may use it.
+    pub unsafe fn set(self, at: usize, x: f32) {
         assert!(at < self.len());
         match self {
-            Target::F32(data, _) => *data.add(at) += x,
-            Target::Bf16(data, _) => *data.add(at) = Bf16::from_f32((*data.add(at)).to_f32() + x),
+            Target::F32(data, _) => *data.add(at) = x,
+            Target::Bf16(data, _) => *data.add(at) = Bf16::from_f32(x),
         }
     }
 

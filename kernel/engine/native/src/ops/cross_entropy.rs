@@ -91,7 +91,7 @@ impl Job<'_> {
     fn run(self, losses: &mut [f32], gradients: Option<Gradients>, scratch: &mut Scratch) {
         let (n, c, v) = self.sizes;
         let width = tile_columns(self.precision, n, v);
-        let parts = scratch.floats.get(2 * n * ranges(v, width));
+        let (log_sums, parts) = scratch.floats.get(n + 2 * n * ranges(v, width)).split_at_mut(n);
         let parts =
             unsafe { std::slice::from_raw_parts_mut(parts.as_mut_ptr().cast::<Part>(), parts.len() / 2) };
         // Exponentials [n, v], later gradients, in the type that they are multiplied in.
@@ -117,13 +117,15 @@ impl Job<'_> {
                 }
             }
         });
-        let log_sums: Vec<f32> = (0..n).map(|token| log_sum(parts, n, token)).collect();
+        for (token, sum) in log_sums.iter_mut().enumerate() {
+            *sum = log_sum(parts, n, token);
+        }
         for (token, loss) in losses.iter_mut().enumerate() {
             // So far each holds its target's logit.
             *loss = if self.targets[token] < 0 { 0.0 } else { log_sums[token] - *loss };
         }
         let (Some(kept), Some(Gradients { dx, dwhead, scale, store })) = (kept, gradients) else { return };
-        self.differentiate(kept, parts, &log_sums, width, scale);
+        self.differentiate(kept, losses, parts, log_sums, width, scale);
         let gradient = unsafe { kept.values() };
         let (down, across) = (Operand::along_columns(gradient, v), Operand::along_columns(self.x, c));
         let dwhead = Shared::new(dwhead);
@@ -139,7 +141,15 @@ impl Job<'_> {
     }
 
     /// Exponentials [n, v] become gradients of the logits: scale * (probability - 1 where the target is).
-    fn differentiate(self, kept: Target, parts: &[Part], log_sums: &[f32], width: usize, scale: f32) {
+    fn differentiate(
+        self,
+        kept: Target,
+        losses: &[f32],
+        parts: &[Part],
+        log_sums: &[f32],
+        width: usize,
+        scale: f32,
+    ) {
         let (n, _, v) = self.sizes;
         for_each(n, |token| unsafe {
             let target = self.targets[token];
@@ -150,7 +160,8 @@ impl Job<'_> {
                 kept.multiply(token * v + columns.start, columns.len(), factor);
             }
             if target >= 0 {
-                kept.add(token * v + target as usize, -scale);
+                // e^-loss is the target's probability; from the loss, 1 - p keeps its digits where p nears 1.
+                kept.set(token * v + target as usize, scale * (-losses[token]).exp_m1());
             }
         });
     }

@@ -1,12 +1,19 @@
 //! Layer norm over the last axis (eps 1e-5), alone or after adding a residual, and its backward.
 
+use crate::memory::Buffer;
 use crate::parallel::{Shared, for_ranges, ranges};
 use crate::simd::{LANES, Lanes, vectorized};
-use crate::values::Target;
+use crate::values::{Target, Values};
+use std::cell::RefCell;
 
 const EPSILON: f32 = 1e-5;
 /// Rows of one task; in the backward pass also the rows whose dgamma and dbeta are summed before the chunks are.
 const ROWS: usize = 32;
+
+thread_local! {
+    /// Partial sums of the backward pass, kept from call to call.
+    static PARTIALS: RefCell<Buffer<f32>> = const { RefCell::new(Buffer::new()) };
+}
 
 /// out = (x - mean) * rstd * gamma + beta, row by row; keeps mean and rstd [N].
 pub fn layer_norm(out: Target, mean: &mut [f32], rstd: &mut [f32], x: &[f32], gamma: &[f32], beta: &[f32]) {
@@ -63,8 +70,28 @@ pub fn layer_norm_backward(
     assert!(dx.len() == n * c && dout.len() == n * c && x.len() == n * c && rstd.len() == n);
     assert!(dgamma.len() == c && dbeta.len() == c);
     // One partial [dgamma | dbeta] a chunk of rows, added in order at the end.
-    let mut partials = vec![0.0f32; ranges(n, ROWS) * 2 * c];
-    let (dx, shared) = (Shared::new(dx), Shared::new(&mut partials));
+    PARTIALS.with_borrow_mut(|partials| {
+        let partials = partials.get(ranges(n, ROWS) * 2 * c);
+        partials.fill(0.0);
+        backward_rows(Shared::new(dx), partials, dout, x, mean, rstd, gamma);
+        for partial in partials.chunks_exact(2 * c) {
+            Values::F32(&partial[..c]).add_to(0, dgamma);
+            Values::F32(&partial[c..]).add_to(0, dbeta);
+        }
+    });
+}
+
+/// dx += gradient through the norm; each chunk of rows adds to its [dgamma | dbeta].
+fn backward_rows(
+    dx: Shared<f32>,
+    partials: &mut [f32],
+    dout: &[f32],
+    x: &[f32],
+    mean: &[f32],
+    rstd: &[f32],
+    gamma: &[f32],
+) {
+    let (n, c, shared) = (mean.len(), gamma.len(), Shared::new(partials));
     for_ranges(n, ROWS, |rows| unsafe {
         let partial = rows.start / ROWS * 2 * c;
         for row in rows {
@@ -82,13 +109,6 @@ pub fn layer_norm_backward(
             );
         }
     });
-    for partial in partials.chunks_exact(2 * c) {
-        for (target, part) in [(&mut *dgamma, &partial[..c]), (&mut *dbeta, &partial[c..])] {
-            for (sum, value) in target.iter_mut().zip(part) {
-                *sum += value;
-            }
-        }
-    }
 }
 
 vectorized! {

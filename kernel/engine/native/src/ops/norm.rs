@@ -1,21 +1,29 @@
 //! Global gradient norm and the clipping factor.
 
-use crate::parallel::{Shared, for_ranges, range, ranges};
+use crate::memory::Buffer;
+use crate::parallel::{Shared, for_ranges, ranges};
 use crate::simd::{LANES, Lanes, vectorized};
+use std::cell::RefCell;
 
 /// Elements whose squares one task sums.
 const CHUNK: usize = 64 * 1024;
 
+thread_local! {
+    /// The chunks' sums, kept from call to call.
+    static SUMS: RefCell<Buffer<f64>> = const { RefCell::new(Buffer::new()) };
+}
+
 /// The sum of squares of x in f64: sixteen partial sums a chunk, chunks added in order.
 pub fn squared_norm(x: &[f32]) -> f64 {
-    let mut sums = vec![0.0f64; ranges(x.len(), CHUNK)];
-    let shared = Shared::new(&mut sums);
-    for_ranges(x.len(), CHUNK, |elements| unsafe {
-        let chunk = elements.start / CHUNK;
-        let x = &x[range(x.len(), CHUNK, chunk)];
-        *shared.at(chunk) = sum_of_squares(x.as_ptr(), x.len());
-    });
-    sums.iter().sum()
+    SUMS.with_borrow_mut(|sums| {
+        let sums = sums.get(ranges(x.len(), CHUNK));
+        let shared = Shared::new(sums);
+        for_ranges(x.len(), CHUNK, |elements| unsafe {
+            let at = shared.at(elements.start / CHUNK);
+            *at = sum_of_squares(x.as_ptr().add(elements.start), elements.len());
+        });
+        sums.iter().sum()
+    })
 }
 
 /// min(1, maximum / (sqrt(squared) + 1e-6)), as `torch.nn.utils.clip_grad_norm_`.
