@@ -118,7 +118,7 @@ try {
     ]);
     for (const instructions of lesserInstructionSets()) {
       await runRustTests(instructions);
-      await runNodeTests(['test/conformance/**/*.test.ts'], 1, instructions);
+      await runNodeTests(['test/conformance/operations.test.ts'], 1, instructions);
     }
     await runNodeTests(
       [
