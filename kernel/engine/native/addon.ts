@@ -173,10 +173,50 @@ export interface AddonEngine {
   ): void;
 }
 
+/** How a rank joins a collective. */
+export interface AddonSharedMemorySettings {
+  readonly rank: number;
+  readonly size: number;
+  readonly address?: string;
+  readonly chunkBytes: number;
+  readonly joinSeconds: number;
+  readonly stallSeconds?: number;
+}
+
+/** One rank's end of a collective over shared memory. */
+export interface AddonSharedMemory {
+  readonly address: string;
+  group(ranks: readonly number[]): AddonSharedMemoryGroup;
+  finish(): Promise<void>;
+  close(): Promise<void>;
+  statistics(): {
+    operation: string;
+    calls: number;
+    bytesSent: number;
+    bytesReceived: number;
+    seconds: number;
+  }[];
+  current(): { call: string; seconds: number }[];
+}
+
+/** A group of its ranks, which are numbered as in the world. */
+export interface AddonSharedMemoryGroup {
+  allReduce(x: Region, max: boolean, after: QueueEvent): QueueEvent;
+  reduceScatter(out: Region, x: Region, max: boolean, after: QueueEvent): QueueEvent;
+  allGather(out: Region, x: Region, after: QueueEvent): QueueEvent;
+  broadcast(x: Region, root: number, after: QueueEvent): QueueEvent;
+  send(x: Region, to: number, after: QueueEvent): QueueEvent;
+  receive(out: Region, from: number, after: QueueEvent): QueueEvent;
+  barrier(after: QueueEvent): QueueEvent;
+}
+
 /** What the addon exports. */
 export interface Addon {
   readonly NativeEngine: new (threads: number) => AddonEngine;
   readonly QueueEvent: new () => QueueEvent;
+  /** Not on Windows. */
+  readonly SharedMemory?: new (settings: AddonSharedMemorySettings) => AddonSharedMemory;
+  maximumSharedMemoryRanks(): number;
   availableThreads(): number;
   instructions(): 'avx512bf16' | 'avx512' | 'avx2' | 'portable';
   /** What `GPT_LAB_INSTRUCTIONS` may force on this machine, best first. */
