@@ -26,9 +26,9 @@ export class CellExecutions {
 
   /** Resolves when no short execution of these cells goes on: VS Code allows one at a time. */
   async idle(cells: readonly vscode.NotebookCell[]): Promise<void> {
-    for (const cell of cells) {
-      for (let edit = this.#edits.get(cell); edit; edit = this.#edits.get(cell)) await edit;
-    }
+    // All at once and once more: while one is waited for, another may begin.
+    while (cells.some((cell) => this.#edits.has(cell)))
+      await Promise.all(cells.flatMap((cell) => this.#edits.get(cell) ?? []));
   }
 
   /** Begins an execution with a clock and without the outputs of the last one. */

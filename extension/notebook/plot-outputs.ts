@@ -63,7 +63,8 @@ export class PlotSnapshots implements vscode.Disposable {
   readonly #daemon: DaemonLink;
   readonly #runs: RunList;
   readonly #log: vscode.LogOutputChannel;
-  readonly #writing = new Set<string>();
+  /** Curves that are being written, or were refused: not tried again. */
+  readonly #tried = new Set<string>();
   readonly #disposable: vscode.Disposable;
 
   constructor(notebooks: Notebooks, daemon: DaemonLink, runs: RunList, log: vscode.LogOutputChannel) {
@@ -92,16 +93,19 @@ export class PlotSnapshots implements vscode.Disposable {
   #consider(notebook: vscode.NotebookDocument): void {
     const client = this.#daemon.client;
     if (!client || !vscode.workspace.isTrusted || !isOpenFile(notebook)) return;
+    if (!this.#notebooks.isOurs(notebook)) return;
     if (this.#runs.all.every(({ state }) => state === 'running')) return;
     for (const placed of findPlots(notebook)) {
       const run = this.#runs.get(placed.plot.run);
       if (!run || run.state === 'running' || isCurrent(placed.plot, run)) continue;
-      const key = `${notebook.uri.toString()} ${run.run}`;
-      if (this.#writing.has(key)) continue;
-      this.#writing.add(key);
-      this.#write(notebook, run, client)
-        .catch((error: unknown) => this.#log.error(`The curve of ${run.run} was not saved: ${String(error)}`))
-        .finally(() => this.#writing.delete(key));
+      // A run that is resumed ends with another number, and is tried anew.
+      const key = `${notebook.uri.toString()} ${run.run} ${run.lastSequence}`;
+      if (this.#tried.has(key)) continue;
+      this.#tried.add(key);
+      this.#write(notebook, run, client).then(
+        () => this.#tried.delete(key),
+        (error: unknown) => this.#log.error(`The curve of ${run.run} was not saved: ${String(error)}`),
+      );
     }
   }
 
@@ -114,7 +118,7 @@ export class PlotSnapshots implements vscode.Disposable {
         await this.#notebooks.executions.edit(cell, async (execution) => {
           for (const output of outputs) await execution.replaceOutputItems(items, output);
         });
-      } else if (this.#notebooks.isOurs(notebook)) {
+      } else {
         await replaceInCell(cell, outputs, items);
       }
     }

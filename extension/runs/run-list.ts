@@ -4,6 +4,12 @@ import type { DaemonClient } from '../../kernel/daemon/client.ts';
 import type { RunSummary } from '../../kernel/protocol/events.ts';
 import type { DaemonLink } from './daemon-link.ts';
 
+/**
+ * A subscription takes a moment to reach the daemon, and what was published before it did is lost: the runs are listed
+ * once more after this time, ms.
+ */
+const SUBSCRIBED_AFTER = 1000;
+
 /** The runs as last heard of; they stay listed when the daemon goes away. */
 export class RunList implements vscode.Disposable {
   readonly #log: vscode.LogOutputChannel;
@@ -16,6 +22,7 @@ export class RunList implements vscode.Disposable {
   readonly onDidEnd = this.#ended.event;
   readonly #subscription: vscode.Disposable;
   #unsubscribe: (() => void) | undefined;
+  #again: NodeJS.Timeout | undefined;
   /** Whose runs are listed. */
   #client: DaemonClient | undefined;
 
@@ -25,7 +32,8 @@ export class RunList implements vscode.Disposable {
       this.#unsubscribe?.();
       this.#unsubscribe = undefined;
       this.#client = client;
-      if (client) void this.#load(client);
+      clearTimeout(this.#again);
+      if (client) this.#follow(client);
       else this.#changed.fire();
     });
   }
@@ -41,18 +49,24 @@ export class RunList implements vscode.Disposable {
 
   dispose(): void {
     this.#unsubscribe?.();
+    clearTimeout(this.#again);
     this.#subscription.dispose();
     this.#changed.dispose();
     this.#ended.dispose();
   }
 
-  async #load(client: DaemonClient): Promise<void> {
-    // Subscribed before asking, so that nothing falls between; `take` keeps the newer of the two.
+  #follow(client: DaemonClient): void {
     this.#unsubscribe = client.onRuns((message) => {
       if ('removed' in message) this.#runs.delete(message.removed);
       else this.#take(message.summary);
       this.#changed.fire();
     });
+    void this.#list(client);
+    this.#again = setTimeout(() => void this.#list(client), SUBSCRIBED_AFTER);
+  }
+
+  /** Lists the runs; `take` keeps what is newer. */
+  async #list(client: DaemonClient): Promise<void> {
     try {
       const runs = await client.request('run.list', {});
       // Another daemon may have come meanwhile.

@@ -33,12 +33,31 @@ export class RunLogs implements vscode.TextDocumentContentProvider, vscode.Dispo
   /** Opens the log of a run and shows its end. */
   async show(run: string, name: string): Promise<void> {
     const path = `/${name.replaceAll(/[/\\]/g, '-')}.log`;
-    const document = await vscode.workspace.openTextDocument(
-      vscode.Uri.from({ scheme: SCHEME, path, query: run }),
-    );
+    const uri = vscode.Uri.from({ scheme: SCHEME, path, query: run });
+    const isOpen = vscode.workspace.textDocuments.some((each) => each.uri.toString() === uri.toString());
+    const document = await vscode.workspace.openTextDocument(uri);
+    // A document that stayed open behind others was not kept up to date.
+    if (isOpen) await this.#update(document);
     const editor = await vscode.window.showTextDocument(document, { preview: true });
     const end = document.lineAt(document.lineCount - 1).range;
     editor.revealRange(end);
+  }
+
+  /** Resolves when the document holds what there is; at once where nothing was added. */
+  async #update(document: vscode.TextDocument): Promise<void> {
+    const text = await this.provideTextDocumentContent(document.uri);
+    // VS Code makes all line ends of a document alike, and tells of no change where there is none.
+    const lines = (each: string): string => each.replaceAll(/\r\n?/g, '\n');
+    if (lines(text) === lines(document.getText())) return;
+    const changed = new Promise<void>((resolve) => {
+      const listener = vscode.workspace.onDidChangeTextDocument((event) => {
+        if (event.document !== document) return;
+        listener.dispose();
+        resolve();
+      });
+    });
+    this.#changed.fire(document.uri);
+    await changed;
   }
 
   /** The log so far. One read at a time per run: two would both append what is new. */
@@ -64,7 +83,8 @@ export class RunLogs implements vscode.TextDocumentContentProvider, vscode.Dispo
       known.offset = offset;
       if (!more) break;
     }
-    this.#texts.set(run, known);
+    // It may have been closed meanwhile.
+    if (this.#reads.has(run)) this.#texts.set(run, known);
     return known.text || vscode.l10n.t('Nothing was written so far.');
   }
 
