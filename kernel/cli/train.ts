@@ -101,7 +101,9 @@ async function follow(started: Promise<Started>, json: boolean): Promise<number>
     (line) => (progress ? progress.line(line) : note(line)),
   );
   try {
-    const { summary, from } = await started;
+    const beginning = await Promise.race([started, interrupts.left]);
+    if (beginning === undefined) return EXIT.stopped;
+    const { summary, from } = beginning;
     const { run, name, steps } = summary;
     const shown = new Progress(process.stderr, { name, steps });
     progress = shown;

@@ -168,9 +168,15 @@ export class RunRegistry {
   async remove(id: string): Promise<void> {
     const run = this.find(id);
     if (run.isRunning) throw new RequestError('wrong-state', `Run ${id} is running: stop it first`);
-    this.#context.store.remove(id);
     this.#runs.delete(id);
-    await rm(run.summary.directory, { recursive: true, force: true });
+    try {
+      // The files first: on a full disk they make the room that the store needs to forget the run.
+      await rm(run.summary.directory, { recursive: true, force: true });
+      this.#context.store.remove(id);
+    } catch (error) {
+      this.#runs.set(id, run);
+      throw new RequestError('failed', `Run ${id} cannot be removed: ${(error as Error).message}`);
+    }
   }
 }
 

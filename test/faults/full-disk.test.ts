@@ -42,6 +42,9 @@ async function onSmallDisk(
 test('a full disk under the store ends the run with that reason, and what is pending is stored when there is room', async (context) => {
   const elsewhere = await createTestHome();
   await onSmallDisk(context, '3m', async (client, home, enlarge) => {
+    const small = tinyConfiguration(elsewhere.text, 2);
+    const { run: other } = await client.request('run.start', { config: small, baseDirectory: home });
+    await eventsOf(client, other);
     const config = tinyConfiguration(elsewhere.text, 1_000_000);
     const { run } = await client.request('run.start', { config, baseDirectory: home });
     const before = await eventsOf(client, run);
@@ -50,6 +53,7 @@ test('a full disk under the store ends the run with that reason, and what is pen
     const failed = await client.request('run.show', { run });
     assert.equal(failed.state, 'failed');
     assert.match(failed.error ?? '', /store of runs cannot be written.*Free disk space, then resume/);
+    await client.request('run.remove', { run: other });
     enlarge('40m');
     const { lastSequence } = await summaryThat(
       client,
