@@ -4,7 +4,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { connectDaemon, DaemonError, type DaemonClient } from '../kernel/daemon/client.ts';
+import { connectDaemon, type DaemonClient } from '../kernel/daemon/client.ts';
+import { DaemonError } from '../kernel/daemon/daemon-error.ts';
 import { readConnectionFile } from '../kernel/daemon/connection.ts';
 import type { RunEvent, RunSummary } from '../kernel/protocol/events.ts';
 

@@ -71,6 +71,9 @@ export function parseArguments<O extends OptionSpecs>(
     } else if (spec.type === 'flag') {
       if (token.value !== undefined) problems.push(`${token.rawName} takes no value, not "${token.value}"`);
       given.set(token.name, []);
+    } else if (token.inlineValue === false && token.value.startsWith('--')) {
+      // Most likely the next option: a value that begins so is written with an equals sign.
+      problems.push(`${token.rawName} needs a value: ${token.rawName}=${token.value} if that is meant`);
     } else if (token.value === undefined) {
       problems.push(`${token.rawName} needs a value: ${token.rawName} ${spec.value ?? 'VALUE'}`);
       given.set(token.name, []);

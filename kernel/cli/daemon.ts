@@ -1,7 +1,8 @@
 /** Commands about the training daemon. */
 import { setTimeout } from 'node:timers/promises';
 import type { Result } from '../protocol/daemon.ts';
-import { connectDaemon, DaemonError } from '../daemon/client.ts';
+import { connectDaemon } from '../daemon/client.ts';
+import { DaemonError } from '../daemon/daemon-error.ts';
 import type { DaemonClient } from '../daemon/client.ts';
 import { homeDirectory } from '../home.ts';
 import { ask } from '../lab/connection.ts';
@@ -78,7 +79,15 @@ export const daemonStop = defineCommand({
     try {
       const { pid } = await client.request('daemon.status', {});
       await client.request('daemon.stop', { force: values.force });
-      await Promise.race([client.closed, setTimeout(LAST_ANSWERS, undefined, { ref: false })]);
+      const ended = await Promise.race([
+        client.closed.then(() => true),
+        setTimeout(LAST_ANSWERS, false, { ref: false }),
+      ]);
+      if (!ended)
+        throw new DaemonError(
+          'failed',
+          `The daemon (process ${pid}) has not ended within ${LAST_ANSWERS / 1000} s`,
+        );
       if (values.json) printJson({ stopped: true, pid });
       else print(`The daemon (process ${pid}) has stopped`);
     } finally {

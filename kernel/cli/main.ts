@@ -1,6 +1,6 @@
 /** The `gpt-lab` command. */
 import { inspect } from 'node:util';
-import { DaemonError } from '../daemon/client.ts';
+import { DaemonError } from '../daemon/daemon-error.ts';
 import { packageVersion } from '../home.ts';
 import { disconnect } from '../lab/connection.ts';
 import { LabError } from '../lab/errors.ts';

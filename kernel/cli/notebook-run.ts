@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { applySettings } from '../lab/settings.ts';
 import { UsageError } from './arguments.ts';
 import { defineCommand, EXIT, note, print, printJson } from './command.ts';
-import { CellError, runNotebook } from './run-notebook.ts';
+import { CellError, KernelDied, runNotebook } from './run-notebook.ts';
 
 /** Ctrl-C. */
 class Interrupted extends Error {
@@ -40,7 +40,8 @@ export const notebookRun = defineCommand({
         signal: interrupt.signal,
       });
     } catch (error) {
-      if (!(error instanceof CellError || error instanceof Interrupted)) throw error;
+      if (!(error instanceof CellError || error instanceof KernelDied || error instanceof Interrupted))
+        throw error;
       note(`${error.message}; the notebook so far is ${to}`);
       return error instanceof Interrupted ? EXIT.stopped : EXIT.failed;
     }

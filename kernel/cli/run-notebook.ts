@@ -1,5 +1,5 @@
 /** Executes a notebook through the real kernel, as an editor would, and shows it in the terminal. */
-import { renameSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, renameSync, writeFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { startKernel } from '../jupyter/client.ts';
 import type { KernelClient } from '../jupyter/client.ts';
@@ -27,6 +27,15 @@ export class CellError extends Error {
   }
 }
 
+/** The kernel ended by itself; the notebook has been written all the same. */
+export class KernelDied extends Error {
+  override readonly name = 'KernelDied';
+
+  constructor(reason: string) {
+    super(`The kernel has died: ${reason}`);
+  }
+}
+
 /**
  * Runs all code cells of the notebook `file` in order, in its own folder, streaming their outputs to `out` and a run's
  * progress to stderr; writes the executed notebook to `to`. `settings` change the configuration of every run. Throws
@@ -39,6 +48,8 @@ export async function runNotebook(
   { out, settings, signal }: { out: NodeJS.WriteStream; settings: readonly string[]; signal: AbortSignal },
 ): Promise<void> {
   const notebook = readNotebook(file);
+  // Found out now, not after all cells have run.
+  accessSync(dirname(resolve(to)), constants.W_OK);
   const folder = dirname(resolve(file));
   const env = { GPT_LAB_LIVE_PLOTS: 'output', [SETTINGS_VARIABLE]: JSON.stringify(settings) };
   const kernel = await startKernel({ cwd: folder, env });
@@ -47,10 +58,10 @@ export async function runNotebook(
     await executeCells(notebook, kernel, screen, signal);
   } finally {
     screen.end();
-    await kernel.shutdown();
-    // Aside and renamed, so that a full disk leaves no half a notebook.
+    // Aside and renamed, so that a full disk leaves no half a notebook; before anything else can fail.
     writeFileSync(`${to}.new`, formatNotebook(notebook));
     renameSync(`${to}.new`, to);
+    await kernel.shutdown();
   }
 }
 
@@ -70,7 +81,7 @@ async function executeCells(
   });
   const broken = new Promise<never>((_, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason as Error));
-    void kernel.died.then(({ reason }) => reject(new Error(`The kernel has died: ${reason}`)));
+    void kernel.died.then(({ reason }) => reject(new KernelDied(reason)));
   });
   broken.catch(() => undefined); // raced below
   try {

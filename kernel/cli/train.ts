@@ -72,10 +72,7 @@ function checkSame(config: unknown, stored: unknown, baseDirectory: string, run:
   if ('problems' in resolved) throw new UsageError(resolved.problems);
   const { data, ...rest } = resolved.config;
   const text = data.text.map((path) => (isAbsolute(path) ? path : resolve(baseDirectory, path)));
-  // The vocabulary of a tokenizer is filled in when the run starts.
-  const known = structuredClone(stored) as { model?: { vocabularySize?: number } };
-  if (known.model && rest.model.vocabularySize === undefined) delete known.model.vocabularySize;
-  const different = differences(JSON.parse(JSON.stringify({ ...rest, data: { ...data, text } })), known);
+  const different = differences(JSON.parse(JSON.stringify({ ...rest, data: { ...data, text } })), stored);
   if (different.length > 0)
     throw new UsageError(
       different.map((key) => `${key} differs from run ${run}, which is resumed as it was configured`),

@@ -8,7 +8,6 @@ import {
   runsMessage,
   runTopic,
   type ConnectionFile,
-  type ErrorCode,
   type Method,
   type Params,
   type Response,
@@ -17,25 +16,12 @@ import {
 } from '../protocol/daemon.ts';
 import { runEvent, type RunEvent } from '../protocol/events.ts';
 import { readConnectionFile } from './connection.ts';
+import { DaemonError } from './daemon-error.ts';
 import { startDaemon } from './start.ts';
 
 type Zeromq = typeof import('zeromq');
 type DealerSocket = InstanceType<Zeromq['Dealer']>;
 type SubscriberSocket = InstanceType<Zeromq['Subscriber']>;
-
-/** A refusal by the daemon, or the loss of it. */
-export class DaemonError extends Error {
-  override readonly name = 'DaemonError';
-  readonly code: ErrorCode;
-  /** One line per problem of an invalid configuration. */
-  readonly problems: readonly string[];
-
-  constructor(code: ErrorCode, message: string, problems: readonly string[] = []) {
-    super(message);
-    this.code = code;
-    this.problems = problems;
-  }
-}
 
 interface Pending {
   readonly method: Method;
@@ -111,8 +97,8 @@ export class DaemonClient {
     this.#dealer.events.on('disconnect', () => this.close());
     this.#dealer.connect(file.requests);
     this.#subscriber.connect(file.events);
-    void this.#receive();
-    void this.#listen();
+    this.#receive().catch(() => this.close());
+    this.#listen().catch(() => this.close());
   }
 
   /** Sends a request and resolves to its result. Rejects with a DaemonError, or with the signal's reason. */
@@ -261,14 +247,11 @@ export class DaemonClient {
   }
 
   async #receive(): Promise<void> {
-    try {
-      for await (const [frame] of this.#dealer) {
-        const parsed = response.safeParse(JSON.parse(String(frame)));
-        if (parsed.success) this.#settle(parsed.data);
-      }
-    } finally {
-      this.close();
+    for await (const [frame] of this.#dealer) {
+      const parsed = response.safeParse(JSON.parse(String(frame)));
+      if (parsed.success) this.#settle(parsed.data);
     }
+    this.close();
   }
 
   #settle(message: Response): void {

@@ -13,6 +13,12 @@ const LAST_CHECKPOINTS = 60_000;
 
 /** Time without runs and requests after which the daemon ends itself, s. */
 const IDLE_SECONDS = Number(process.env['GPT_LAB_IDLE_SECONDS'] ?? 600);
+if (!(IDLE_SECONDS > 0)) {
+  log(
+    `GPT_LAB_IDLE_SECONDS is ${process.env['GPT_LAB_IDLE_SECONDS']}: allowed is a number of seconds above 0`,
+  );
+  process.exit(1);
+}
 
 function log(message: string): void {
   console.error(`${new Date().toISOString()} ${message}`);
@@ -77,7 +83,9 @@ const handlers = createHandlers({
   publishRemoved: (run) => server.publish(RUNS_TOPIC, [{ removed: run }]),
   shutdown: () => void setImmediate(() => void shutdown('a client asked for it')),
 });
-void server.serve(handlers);
+server
+  .serve(handlers)
+  .catch((error: unknown) => void shutdown(`requests cannot be served: ${String(error)}`));
 
 writeConnectionFile(home, {
   format: 'gpt-lab-daemon',
@@ -108,4 +116,8 @@ process.on('SIGHUP', () => undefined);
 process.on('unhandledRejection', (reason) =>
   log(`Unhandled rejection: ${String((reason as Error).stack ?? reason)}`),
 );
-process.on('uncaughtException', (error) => log(`Uncaught exception: ${error.stack ?? error.message}`));
+// In a state that nobody foresaw: runs end with a checkpoint each, and the next client starts a fresh daemon.
+process.on(
+  'uncaughtException',
+  (error) => void shutdown(`uncaught exception: ${error.stack ?? error.message}`),
+);

@@ -30,7 +30,8 @@ const LEAVING = 20_000;
 
 /** A running rank. */
 export class RankProcess {
-  readonly pid: number;
+  /** Undefined when the system has refused to start it; `ended` says why. */
+  readonly pid: number | undefined;
   /** Resolves when the process has ended and all that it reported has been handed on. */
   readonly ended: Promise<RankEnd>;
   readonly #child: ChildProcess;
@@ -45,7 +46,7 @@ export class RankProcess {
       execArgv: [],
       env: { ...process.env, ELECTRON_RUN_AS_NODE: '1' },
     });
-    this.pid = this.#child.pid ?? -1;
+    this.pid = this.#child.pid;
     this.ended = this.#watch(this.#openLog(log), onReport);
     this.send({ type: 'task', task });
   }
@@ -130,7 +131,7 @@ function isLastWord(report: RankReport): boolean {
 
 /** An unexpected end in words: exit code or signal, the likely cause, the last lines of stderr. */
 export function describeEnd(
-  pid: number,
+  pid: number | undefined,
   code: number | null,
   signal: NodeJS.Signals | null,
   stderr: string,
@@ -147,5 +148,5 @@ export function describeEnd(
     : signal === 'SIGKILL'
       ? `: it was killed from outside, or the system ran out of memory (its log, \`dmesg\`, tells). If so: ${MEMORY_ADVICE}`
       : '';
-  return `Rank 0 (process ${pid}) ended ${how}${cause}${lines === '' ? '' : `\n${lines}`}`;
+  return `Rank 0 (${pid === undefined ? 'which the system did not start' : `process ${pid}`}) ended ${how}${cause}${lines === '' ? '' : `\n${lines}`}`;
 }

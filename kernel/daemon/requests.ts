@@ -5,8 +5,9 @@ import { isAbsolute, join } from 'node:path';
 import { PROTOCOL_VERSION, type Method, type methods, type Result } from '../protocol/daemon.ts';
 import type { RankReport, RankTask } from '../protocol/rank.ts';
 import type { z } from 'zod';
+import { setLargeLogAside } from './log-file.ts';
 import { RankProcess } from './rank-process.ts';
-import { RequestError } from './request-error.ts';
+import { DaemonError } from './daemon-error.ts';
 import type { RunRegistry } from './run-registry.ts';
 import type { Store } from './store.ts';
 
@@ -61,7 +62,7 @@ export function createHandlers(parts: DaemonParts): Handlers {
   async function checkpointOf(target: string): Promise<string> {
     if (isAbsolute(target)) {
       if (existsSync(join(target, 'manifest.json'))) return target;
-      throw new RequestError('not-found', `${target} is not a checkpoint: it has no manifest.json`);
+      throw new DaemonError('not-found', `${target} is not a checkpoint: it has no manifest.json`);
     }
     const run = registry.find(target);
     if (run.isRunning) {
@@ -69,11 +70,11 @@ export function createHandlers(parts: DaemonParts): Handlers {
         return await run.checkpoint();
       } catch (error) {
         // The run may have ended meanwhile, with a checkpoint of its own.
-        if (run.summary.checkpoint === null) throw new RequestError('failed', (error as Error).message);
+        if (run.summary.checkpoint === null) throw new DaemonError('failed', (error as Error).message);
       }
     }
     if (run.summary.checkpoint === null) {
-      throw new RequestError('wrong-state', `Run ${target} has no checkpoint: it ended before its first`);
+      throw new DaemonError('wrong-state', `Run ${target} has no checkpoint: it ended before its first`);
     }
     return run.summary.checkpoint;
   }
@@ -85,11 +86,13 @@ export function createHandlers(parts: DaemonParts): Handlers {
     onReport: (report: RankReport) => void = () => undefined,
   ): Promise<unknown> {
     const throwIfCancelled = (): void => {
-      if (signal.aborted) throw new RequestError('failed', 'The request was cancelled');
+      if (signal.aborted) throw new DaemonError('failed', 'The request was cancelled');
     };
     throwIfCancelled();
     let result: unknown;
-    const rank = new RankProcess(task, join(parts.home, 'tasks.log'), (report) => {
+    const log = join(parts.home, 'tasks.log');
+    setLargeLogAside(log);
+    const rank = new RankProcess(task, log, (report) => {
       if (report.type === 'result') result = report.result;
       else onReport(report);
     });
@@ -98,14 +101,14 @@ export function createHandlers(parts: DaemonParts): Handlers {
     const { error } = await rank.ended;
     signal.removeEventListener('abort', cancel);
     throwIfCancelled();
-    if (error !== undefined) throw new RequestError('failed', error);
+    if (error !== undefined) throw new DaemonError('failed', error);
     return result;
   }
 
   return {
     hello({ protocol }) {
       if (protocol !== PROTOCOL_VERSION) {
-        throw new RequestError(
+        throw new DaemonError(
           'protocol-mismatch',
           `The running daemon (gpt-lab ${parts.version}) speaks protocol ${PROTOCOL_VERSION}, this client ${protocol}: stop it with \`gpt-lab daemon stop\` when its runs have ended`,
         );
@@ -129,7 +132,7 @@ export function createHandlers(parts: DaemonParts): Handlers {
     'run.stop': async ({ run, force }) => {
       const found = registry.find(run);
       if (!found.isRunning)
-        throw new RequestError('wrong-state', `Run ${run} is not running: it is ${found.summary.state}`);
+        throw new DaemonError('wrong-state', `Run ${run} is not running: it is ${found.summary.state}`);
       await found.stop({ force });
       return found.summary;
     },
@@ -157,11 +160,11 @@ export function createHandlers(parts: DaemonParts): Handlers {
     'run.checkpoint': async ({ run }) => {
       const found = registry.find(run);
       if (!found.isRunning)
-        throw new RequestError('wrong-state', `Run ${run} is not running: it is ${found.summary.state}`);
+        throw new DaemonError('wrong-state', `Run ${run} is not running: it is ${found.summary.state}`);
       try {
         return { path: await found.checkpoint() };
       } catch (error) {
-        throw new RequestError('failed', (error as Error).message);
+        throw new DaemonError('failed', (error as Error).message);
       }
     },
     generate: async ({ target, ...sampling }, context) => {
@@ -193,7 +196,7 @@ export function createHandlers(parts: DaemonParts): Handlers {
       const running = registry.running();
       if (running.length > 0 && !force) {
         const names = running.map((run) => run.summary.run).join(', ');
-        throw new RequestError(
+        throw new DaemonError(
           'wrong-state',
           `${running.length} run(s) go on (${names}): stop them first, or use force`,
         );

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path';
 import { resolveConfiguration } from '../protocol/configuration-schema.ts';
 import type { ResolvedConfiguration } from '../protocol/configuration.ts';
 import type { RunSummary } from '../protocol/events.ts';
-import { RequestError } from './request-error.ts';
+import { DaemonError } from './daemon-error.ts';
 import { Run, type RunContext } from './run.ts';
 
 /** The date, a word of the name, and chance: sorts by day, can be typed, and a prefix finds it. */
@@ -75,7 +75,7 @@ export class RunRegistry {
   find(id: string): Run {
     const run = this.#runs.get(id);
     if (run === undefined)
-      throw new RequestError('not-found', `There is no run ${id}: \`gpt-lab runs\` lists them`);
+      throw new DaemonError('not-found', `There is no run ${id}: \`gpt-lab runs\` lists them`);
     return run;
   }
 
@@ -114,7 +114,7 @@ export class RunRegistry {
     try {
       this.#context.store.insert({ summary, config });
     } catch (error) {
-      throw new RequestError(
+      throw new DaemonError(
         'failed',
         `The run cannot be stored (${(error as Error).message}): free disk space first`,
       );
@@ -124,7 +124,7 @@ export class RunRegistry {
       run.start();
     } catch (error) {
       this.#context.store.remove(id);
-      throw new RequestError('failed', `The run cannot be started: ${(error as Error).message}`);
+      throw new DaemonError('failed', `The run cannot be started: ${(error as Error).message}`);
     }
     this.#runs.set(id, run);
     return run;
@@ -135,9 +135,9 @@ export class RunRegistry {
     this.#refuseWhenClosed();
     const run = this.find(id);
     const { state, checkpoint } = run.summary;
-    if (run.isRunning) throw new RequestError('wrong-state', `Run ${id} is running: it needs no resuming`);
+    if (run.isRunning) throw new DaemonError('wrong-state', `Run ${id} is running: it needs no resuming`);
     if (state === 'finished') {
-      throw new RequestError('wrong-state', `Run ${id} has finished all of its ${run.summary.steps} steps`);
+      throw new DaemonError('wrong-state', `Run ${id} has finished all of its ${run.summary.steps} steps`);
     }
     run.start(checkpoint ?? undefined);
     return run;
@@ -161,21 +161,22 @@ export class RunRegistry {
 
   #refuseWhenClosed(): void {
     if (this.#closed)
-      throw new RequestError('wrong-state', 'The training daemon is ending: try again in a moment');
+      throw new DaemonError('wrong-state', 'The training daemon is ending: try again in a moment');
   }
 
   /** Deletes an ended run with its checkpoints. */
   async remove(id: string): Promise<void> {
     const run = this.find(id);
-    if (run.isRunning) throw new RequestError('wrong-state', `Run ${id} is running: stop it first`);
+    if (run.isRunning) throw new DaemonError('wrong-state', `Run ${id} is running: stop it first`);
     this.#runs.delete(id);
     try {
       // The files first: on a full disk they make the room that the store needs to forget the run.
       await rm(run.summary.directory, { recursive: true, force: true });
       this.#context.store.remove(id);
+      run.forget();
     } catch (error) {
       this.#runs.set(id, run);
-      throw new RequestError('failed', `Run ${id} cannot be removed: ${(error as Error).message}`);
+      throw new DaemonError('failed', `Run ${id} cannot be removed: ${(error as Error).message}`);
     }
   }
 }
@@ -187,7 +188,7 @@ function textFiles(config: unknown): string[] {
   return paths.filter((path): path is string => typeof path === 'string' && path !== '');
 }
 
-function invalid(problems: readonly string[]): RequestError {
+function invalid(problems: readonly string[]): DaemonError {
   const message = `The configuration has ${problems.length} problem${problems.length === 1 ? '' : 's'}:\n${problems.map((problem) => `  ${problem}`).join('\n')}`;
-  return new RequestError('invalid-configuration', message, problems);
+  return new DaemonError('invalid-configuration', message, problems);
 }

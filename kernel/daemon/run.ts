@@ -77,7 +77,9 @@ export class Run {
       this.logFile,
       (report) => this.#hear(report),
     );
-    this.#change({ state: 'running', phase: 'starting', pids: [this.#rank.pid], error: null, endedAt: null });
+    const { pid } = this.#rank;
+    const pids = pid === undefined ? [] : [pid];
+    this.#change({ state: 'running', phase: 'starting', pids, error: null, endedAt: null });
     this.#ended = this.#rank.ended.then((end) => this.#finish(end));
     this.#flush();
   }
@@ -202,6 +204,14 @@ export class Run {
       this.#flush();
       this.#publishSummary();
     }, STORE_RETRY);
+  }
+
+  /** The run was removed: what still waits to be stored or told is dropped. */
+  forget(): void {
+    clearTimeout(this.#retrying);
+    clearTimeout(this.#publishing);
+    clearImmediate(this.#flushing);
+    this.#pending = [];
   }
 
   #finish(end: RankEnd): void {

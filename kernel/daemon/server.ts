@@ -1,7 +1,7 @@
 /** The daemon's sockets: ROUTER for requests, PUB for events, both CURVE; only the key of the connection file gets in. */
 import * as zeromq from 'zeromq';
 import { methods, request, type Method, type Response } from '../protocol/daemon.ts';
-import { RequestError } from './request-error.ts';
+import { DaemonError } from './daemon-error.ts';
 import type { Handlers } from './requests.ts';
 import { z85Decode } from './z85.ts';
 
@@ -130,7 +130,7 @@ export class Server {
     try {
       if (!Object.hasOwn(methods, method)) {
         const known = Object.keys(methods).join(', ');
-        throw new RequestError(
+        throw new DaemonError(
           'unknown-method',
           `There is no method ${JSON.stringify(method)}: allowed are ${known}`,
         );
@@ -140,7 +140,7 @@ export class Server {
         const problems = params.error.issues.map(
           ({ path, message }) => `${path.join('.') || 'params'}: ${message}`,
         );
-        throw new RequestError('invalid-parameters', `${method}: ${problems.join('; ')}`, problems);
+        throw new DaemonError('invalid-parameters', `${method}: ${problems.join('; ')}`, problems);
       }
       if (method === 'cancel') {
         const { request: cancelled } = params.data as { request: number };
@@ -156,7 +156,7 @@ export class Server {
       const progress = (partial: unknown): void => this.#reply(peer, { id, progress: partial });
       this.#reply(peer, { id, result: await handler(params.data, { progress, signal: controller.signal }) });
     } catch (error) {
-      const refused = error instanceof RequestError;
+      const refused = error instanceof DaemonError;
       if (!refused) this.#log(`${method} failed: ${(error as Error).stack ?? String(error)}`);
       const code = refused ? error.code : 'failed';
       const problems = refused && error.problems.length > 0 ? { problems: [...error.problems] } : {};

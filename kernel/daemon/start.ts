@@ -1,11 +1,13 @@
 /** Starting the daemon: detached, so that it outlives whoever asked for it. */
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync, renameSync, statSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { distFile } from '../home.ts';
 import type { ConnectionFile } from '../protocol/daemon.ts';
 import { readConnectionFile } from './connection.ts';
+import { DaemonError } from './daemon-error.ts';
+import { setLargeLogAside } from './log-file.ts';
 
 /** Longest wait for a daemon to come up, ms. */
 const DEADLINE = 20_000;
@@ -14,26 +16,14 @@ const DEADLINE = 20_000;
  * appear, or ending: after this time the next attempt is made, ms.
  */
 const RELAUNCH = 500;
-/** A log above this size is set aside when a daemon starts, bytes. */
-const LOG_LIMIT = 4 * 2 ** 20;
-
-/** Opens daemon.log for appending, after setting a large one aside as daemon.log.1. */
-function openLog(path: string): number {
-  try {
-    if (statSync(path).size > LOG_LIMIT) renameSync(path, `${path}.1`);
-  } catch {
-    // There is no log yet.
-  }
-  return openSync(path, 'a', 0o600);
-}
-
 /** A daemon process that has been started; `exit` is how it ended, once it has. */
 interface Launch {
   exit: number | string | undefined;
 }
 
 function launch(home: string, logPath: string): Launch {
-  const log = openLog(logPath);
+  setLargeLogAside(logPath);
+  const log = openSync(logPath, 'a', 0o600);
   const child = spawn(process.execPath, [distFile('kernel', 'daemon.js')], {
     detached: true,
     stdio: ['ignore', log, log],
@@ -48,7 +38,7 @@ function launch(home: string, logPath: string): Launch {
   return launched;
 }
 
-/** Starts a daemon and resolves when it can be reached. Throws an Error with the end of its log when it ends instead. */
+/** Starts a daemon and resolves when it can be reached. Throws a DaemonError with the end of its log when it ends instead. */
 export async function startDaemon(home: string): Promise<ConnectionFile> {
   mkdirSync(home, { recursive: true, mode: 0o700 });
   const logPath = join(home, 'daemon.log');
@@ -71,5 +61,5 @@ export async function startDaemon(home: string): Promise<ConnectionFile> {
     launched.exit === undefined || launched.exit === 0
       ? `did not answer within ${DEADLINE / 1000} s`
       : `ended at once (${launched.exit})`;
-  throw new Error(`The training daemon ${what}. The end of ${logPath}:\n${tail}`);
+  throw new DaemonError('failed', `The training daemon ${what}. The end of ${logPath}:\n${tail}`);
 }

@@ -1,5 +1,6 @@
 /** The process's one connection to the training daemon. */
-import { connectDaemon, DaemonError } from '../daemon/client.ts';
+import { connectDaemon } from '../daemon/client.ts';
+import { DaemonError } from '../daemon/daemon-error.ts';
 import type { DaemonClient } from '../daemon/client.ts';
 import { LabError } from './errors.ts';
 

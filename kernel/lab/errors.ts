@@ -19,3 +19,8 @@ export class LabError extends Error {
     this.problems = cause.problems;
   }
 }
+
+/** A run that is waited for has failed or was interrupted; the message is the run's own error. */
+export class RunEnded extends Error {
+  override readonly name = 'RunEnded';
+}

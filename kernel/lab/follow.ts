@@ -1,6 +1,6 @@
 /** Follows a run to its end, through the loss of a daemon. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { DaemonError } from '../daemon/client.ts';
+import { DaemonError } from '../daemon/daemon-error.ts';
 import type { RunEvent, RunSummary } from '../protocol/events.ts';
 import { ask, daemon } from './connection.ts';
 import { LabError } from './errors.ts';

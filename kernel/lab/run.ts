@@ -3,6 +3,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { resolve } from 'node:path';
 import { inspect } from 'node:util';
 import { ask } from './connection.ts';
+import { RunEnded } from './errors.ts';
 import { RunFeed } from './feed.ts';
 import { followRun, withoutConfig } from './follow.ts';
 import { Generation } from './generation.ts';
@@ -38,8 +39,14 @@ export class Run {
    * or was interrupted. Interrupting a cell that awaits it leaves the run going.
    */
   get finished(): Promise<RunSummary> {
-    this.#finished ??= this.#waitForEnd();
-    return this.#finished;
+    if (this.#finished) return this.#finished;
+    const finished = this.#waitForEnd();
+    this.#finished = finished;
+    finished.catch((error: unknown) => {
+      // The loss of the daemon is not the run's end: whoever asks again waits again.
+      if (!(error instanceof RunEnded) && this.#finished === finished) this.#finished = undefined;
+    });
+    return finished;
   }
 
   /** Shows the live plot of the loss under the cell. It keeps growing after the cell has ended. */
@@ -174,11 +181,10 @@ export class Run {
     const end = this.#feed.follow().then((summary) => {
       this.#note(summary);
       if (summary.state === 'finished' || summary.state === 'stopped') return summary;
-      throw new Error(
+      throw new RunEnded(
         `Run ${this.name} ${summary.state === 'failed' ? 'failed' : 'was interrupted'}: ${summary.error ?? 'no reason is known'}`,
       );
     });
-    end.catch(() => undefined); // nobody has to await it
     return end;
   }
 }

@@ -130,6 +130,11 @@ const kinds: Partial<Record<string, string>> = {
   array: 'a list',
 };
 
+/** What a bound of zod counts. */
+function unit(origin: string): string {
+  return origin === 'array' ? ' element(s)' : origin === 'string' ? ' character(s)' : '';
+}
+
 /** What an issue of zod says is allowed. */
 function allowed(issue: z.core.$ZodIssue): string {
   switch (issue.code) {
@@ -138,9 +143,9 @@ function allowed(issue: z.core.$ZodIssue): string {
     case 'invalid_type':
       return kinds[issue.expected] ?? `a ${issue.expected}`;
     case 'too_small':
-      return `${issue.inclusive === false ? 'more than' : 'at least'} ${String(issue.minimum)}${issue.origin === 'array' ? ' element(s)' : ''}`;
+      return `${issue.inclusive === false ? 'more than' : 'at least'} ${String(issue.minimum)}${unit(issue.origin)}`;
     case 'too_big':
-      return `${issue.inclusive === false ? 'less than' : 'at most'} ${String(issue.maximum)}${issue.origin === 'array' ? ' element(s)' : ''}`;
+      return `${issue.inclusive === false ? 'less than' : 'at most'} ${String(issue.maximum)}${unit(issue.origin)}`;
     default:
       return issue.message;
   }
@@ -177,7 +182,7 @@ function fill(value: RunConfiguration): ResolvedConfiguration {
       text: data.text ?? [],
       dummy: data.dummy ?? false,
       tokenizer: data.tokenizer ?? 'gpt2',
-      // Given for another tokenizer it is kept, for `crossCheck` to refuse.
+      // Given for another tokenizer it is kept, for a rule to refuse.
       ...(data.vocabularySize !== undefined || data.tokenizer === 'bpe'
         ? { vocabularySize: data.vocabularySize ?? 2048 }
         : {}),

@@ -88,7 +88,8 @@ test('a daemon that is killed and comes back leaves no gap', async () => {
   const subscription = new PlotSubscription({ run, from: 1 }, plot);
   subscription.follow(client, undefined);
   await plot.until(() => plot.sequences.length > 20);
-  const pid = readConnectionFile(lab.home)?.pid ?? 0;
+  const pid = readConnectionFile(lab.home)?.pid;
+  assert.ok(pid);
   process.kill(pid, 'SIGKILL');
   await client.closed;
   subscription.lost('gone');
