@@ -60,6 +60,8 @@ export class Run {
    *
    * @example
    * await run.generate('Call me', { tokens: 100, temperature: 0.7 });
+   *
+   * @throws {LabError} when the run has no checkpoint, or the prompt a character that its vocabulary lacks.
    */
   async generate(prompt: string, options: GenerateOptions = {}): Promise<Generation> {
     const { stream = true, ...sampling } = options;
@@ -81,7 +83,11 @@ export class Run {
     return new Generation(prompt, result);
   }
 
-  /** Mean cross-entropy of a text file (UTF-8; relative to the notebook) under the newest weights. */
+  /**
+   * Mean cross-entropy, nats per token, of a text file (UTF-8; relative to the notebook) under the newest weights.
+   *
+   * @throws {LabError} when the run has no checkpoint or the file cannot be read.
+   */
   async evaluate(file: string): Promise<Evaluation> {
     const cell = host();
     return ask((client) =>
@@ -103,13 +109,22 @@ export class Run {
     return this.#note(await ask((client) => client.request('run.stop', { run: this.id, force })));
   }
 
-  /** Writes a checkpoint of the running run after its current step; resolves to its folder. */
+  /**
+   * Writes a checkpoint of the running run after its current step; resolves to its folder.
+   *
+   * @throws {LabError} when the run does not run, or ends before.
+   */
   async checkpoint(): Promise<string> {
     const { path } = await ask((client) => client.request('run.checkpoint', { run: this.id }));
     return path;
   }
 
-  /** Continues a stopped, failed or interrupted run from its newest checkpoint, under the same id. */
+  /**
+   * Continues a stopped, failed or interrupted run from its newest checkpoint, under the same id and with bitwise the
+   * losses that it would have had; from its start where it has none.
+   *
+   * @throws {LabError} when it is running or has finished.
+   */
   async resume(): Promise<this> {
     await ask((client) => client.request('run.resume', { run: this.id }));
     this.#finished = undefined;
@@ -117,7 +132,11 @@ export class Run {
     return this;
   }
 
-  /** Deletes the run, which must have ended: its metrics, its log and its checkpoints. */
+  /**
+   * Deletes the run: its metrics, its log and its checkpoints.
+   *
+   * @throws {LabError} when it is running.
+   */
   async remove(): Promise<void> {
     await ask((client) => client.request('run.remove', { run: this.id }));
   }
