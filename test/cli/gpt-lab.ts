@@ -92,12 +92,15 @@ export function watch(child: ChildProcess): Running {
   let stdout = '';
   let stderr = '';
   let changed: () => void = () => undefined;
-  child.stdout?.on('data', (data: Buffer) => {
-    stdout += data.toString();
+  // A piece may end within a character.
+  child.stdout?.setEncoding('utf8');
+  child.stderr?.setEncoding('utf8');
+  child.stdout?.on('data', (data: string) => {
+    stdout += data;
     changed();
   });
-  child.stderr?.on('data', (data: Buffer) => {
-    stderr += data.toString();
+  child.stderr?.on('data', (data: string) => {
+    stderr += data;
     changed();
   });
   const ended = (async (): Promise<Outcome> => {
