@@ -1,7 +1,7 @@
 /** Where things are: the package's own files, and the folder that holds all state. */
 import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** The folder of the package (a clone or the installed extension): the nearest one up with our package.json. */
@@ -33,9 +33,10 @@ export function packageVersion(): string {
   return manifest.version;
 }
 
-/** Folder of all state: `GPT_LAB_HOME`, or the platform's data directory. */
+/** Folder of all state, absolute: `GPT_LAB_HOME`, or the platform's data directory. */
 export function homeDirectory(environment: NodeJS.ProcessEnv = process.env): string {
-  if (environment['GPT_LAB_HOME']) return environment['GPT_LAB_HOME'];
+  // The daemon that gets it on its way runs in another folder.
+  if (environment['GPT_LAB_HOME']) return resolve(environment['GPT_LAB_HOME']);
   if (process.platform === 'darwin') return join(homedir(), 'Library', 'Application Support', 'gpt-lab');
   if (process.platform === 'win32') return join(environment['LOCALAPPDATA'] ?? homedir(), 'gpt-lab');
   return join(environment['XDG_DATA_HOME'] ?? join(homedir(), '.local', 'share'), 'gpt-lab');

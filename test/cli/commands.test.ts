@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { access, appendFile, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { packageVersion } from '../../kernel/home.ts';
 import { killDaemon, processGone } from '../daemon-home.ts';
-import { createWorkplace, tiny, type Workplace } from './gpt-lab.ts';
+import { createWorkplace, gptLab, tiny, watch, type Workplace } from './gpt-lab.ts';
 
 let place: Workplace;
 let run = '';
@@ -216,6 +217,16 @@ test('a run whose daemon was killed is shown as interrupted', async () => {
   const shown = await json('show', String(cut));
   assert.equal(shown['state'], 'interrupted');
   assert.deepEqual(shown['pids'], []);
+});
+
+test('a relative GPT_LAB_HOME is meant from where the command is called', async () => {
+  const child = spawn(process.execPath, [gptLab, 'runs', '--json'], {
+    cwd: place.folder,
+    env: { ...process.env, GPT_LAB_HOME: 'home' },
+  });
+  const { code, stdout } = await watch(child).ended;
+  assert.equal(code, 0);
+  assert.match(stdout, new RegExp(run));
 });
 
 test('kernel install writes a kernelspec whose paths exist', async () => {
