@@ -18,8 +18,8 @@ export class Notebooks implements vscode.Disposable {
   readonly #selected = new Set<vscode.NotebookDocument>();
   /** Notebooks whose user has chosen another kernel. */
   readonly #deselected = new WeakSet<vscode.NotebookDocument>();
-  /** The notebook that was opened last, and the untitled ones that had the same cells then. */
-  #opened: { saved: vscode.NotebookDocument; copies: Set<vscode.NotebookDocument> } | undefined;
+  /** The notebook that was opened last. */
+  #newest: vscode.NotebookDocument | undefined;
   readonly #selectionChanged = new vscode.EventEmitter<void>();
   /** Fires when a notebook begins or ceases to use our controller. */
   readonly onDidChangeSelection = this.#selectionChanged.event;
@@ -48,6 +48,7 @@ export class Notebooks implements vscode.Disposable {
           this.#selected.add(notebook);
           this.#deselected.delete(notebook);
         } else {
+          this.#moveKernel(notebook);
           this.#close(notebook);
           this.#deselected.add(notebook);
         }
@@ -55,7 +56,7 @@ export class Notebooks implements vscode.Disposable {
       }),
       vscode.workspace.onDidOpenNotebookDocument((notebook) => {
         this.#offer(notebook);
-        this.#noteCopies(notebook);
+        this.#newest = notebook;
       }),
       vscode.workspace.onDidCloseNotebookDocument((notebook) => {
         this.#moveKernel(notebook);
@@ -106,21 +107,15 @@ export class Notebooks implements vscode.Disposable {
   }
 
   /**
-   * Saving an untitled notebook opens the file as another document and then closes the first. Which of several equal
-   * ones it was shows when it closes: its kernel moves along, so that variables survive the first save.
+   * Saving an untitled notebook opens the file as another document, fills it, and gives up the first, whose kernel
+   * moves along: variables survive the first save.
    */
-  #noteCopies(saved: vscode.NotebookDocument): void {
-    const untitled = [...this.#kernels.keys()].filter((notebook) => notebook.isUntitled);
-    const copies = untitled.filter((notebook) => textOf(notebook) === textOf(saved));
-    this.#opened = { saved, copies: new Set(saved.isUntitled ? [] : copies) };
-  }
-
-  #moveKernel(closed: vscode.NotebookDocument): void {
-    const kernel = this.#kernels.get(closed);
-    if (!kernel || !this.#opened?.copies.has(closed)) return;
-    const { saved } = this.#opened;
-    if (saved.isClosed || this.#kernels.has(saved)) return;
-    this.#kernels.delete(closed);
+  #moveKernel(untitled: vscode.NotebookDocument): void {
+    const kernel = this.#kernels.get(untitled);
+    const saved = this.#newest;
+    if (!kernel || !untitled.isUntitled || !saved || saved.isUntitled || saved.isClosed) return;
+    if (this.#kernels.has(saved) || textOf(untitled) !== textOf(saved)) return;
+    this.#kernels.delete(untitled);
     this.#kernels.set(saved, kernel);
     kernel.moveTo(saved);
   }
