@@ -3,13 +3,13 @@ import { after, before, describe, test } from 'node:test';
 import { noBrowser } from '../chromium.ts';
 import { Workbench } from './workbench.ts';
 
-/** A run of some hundred steps a second that goes on until it is stopped. */
+/** A run of some ten steps a second that goes on until it is stopped. */
 const TRAIN = (name: string, steps = 1_000_000): string => `import { train } from 'gpt-lab';
 const run = await train({
   name: '${name}',
-  model: { layers: 1, width: 32, heads: 2, contextLength: 32 },
+  model: { layers: 2, width: 128, heads: 4, contextLength: 128 },
   data: { text: ['data/moby-dick.txt'], tokenizer: 'byte' },
-  training: { steps: ${steps}, batchSize: 2, sequenceLength: 32, evaluateEvery: 0, checkpointEvery: 0 },
+  training: { steps: ${steps}, batchSize: 4, sequenceLength: 128, evaluateEvery: 0, checkpointEvery: 20 },
   engine: { threads: 1 },
 });
 `;
@@ -19,7 +19,10 @@ describe('cells in the real workbench', { skip: noBrowser }, () => {
   let workbench: Workbench;
 
   before(async () => {
-    workbench = await Workbench.open({ settings: { 'gptLab.notifyAfterSeconds': 0 } });
+    workbench = await Workbench.open({
+      // In the browser VS Code would save by itself.
+      settings: { 'gptLab.notifyAfterSeconds': 0, 'files.autoSave': 'off' },
+    });
   });
   after(() => workbench.close());
 
@@ -148,7 +151,7 @@ while (!existsSync('deleted')) await new Promise((resolve) => setTimeout(resolve
     await right.reaches(20);
     for (const plot of [left, right]) {
       const { lastStep } = await plot.facts();
-      await plot.reaches(lastStep + 50);
+      await plot.reaches(lastStep + 10);
       const { points, lastStep: last } = await plot.facts();
       assert.equal(points, last, 'no step is missing');
     }
@@ -160,11 +163,45 @@ while (!existsSync('deleted')) await new Promise((resolve) => setTimeout(resolve
     const { lastStep } = await right.facts();
     // In front of the right editor; the left one stays visible.
     await workbench.openFile('README.md');
-    await left.reaches(lastStep + 100);
+    await left.reaches(lastStep + 10);
     await workbench.command('View: Close Editor');
-    await right.reaches(lastStep + 100);
+    await right.reaches(lastStep + 10);
     const { points, lastStep: last } = await right.facts();
     assert.equal(points, last, 'no step is missing');
+  });
+
+  test('a saved notebook is not changed by a reload of the window', async () => {
+    const notebook = workbench.notebook();
+    await workbench.command('File: Save');
+    await notebook.isSaved('split.ipynb');
+    await workbench.reload();
+    const [plot] = await workbench.plots('split', 2);
+    const { lastStep } = (await plot?.facts()) ?? { lastStep: 0 };
+    await plot?.reaches(lastStep + 10);
+    await notebook.isSaved('split.ipynb');
+  });
+
+  test('a killed daemon that is started again goes on with the plots, and so does the resumed run', async () => {
+    const plots = await workbench.plots('split', 2);
+    process.kill(workbench.daemonPid() ?? 0, 'SIGKILL');
+    for (const plot of plots) await plot.root.getByText('No live values').waitFor();
+    await workbench.status.waitFor({ state: 'hidden' });
+    await workbench
+      .notification('The training daemon ended')
+      .getByRole('button', { name: 'Start It Again' })
+      .click();
+    for (const plot of plots) await plot.becomes('interrupted');
+    const run = await workbench.runs('split');
+    await run.hover();
+    await run.getByRole('button', { name: 'Resume Run' }).click();
+    await workbench.command('View: Show Explorer');
+    for (const plot of plots) {
+      await plot.becomes('running');
+      const { lastStep } = await plot.facts();
+      await plot.reaches(lastStep + 10);
+      const { points, lastStep: last } = await plot.facts();
+      assert.equal(points, last, 'no step is missing');
+    }
   });
 
   test('Stop in the plot ends the run, and the status bar is empty again', async () => {
@@ -177,7 +214,7 @@ while (!existsSync('deleted')) await new Promise((resolve) => setTimeout(resolve
   });
 
   test('a run’s end is told, with its plot a click away', async () => {
-    const notebook = await workbench.openNotebook('end.ipynb', [TRAIN('short', 20)]);
+    const notebook = await workbench.openNotebook('end.ipynb', [TRAIN('short', 5)]);
     await notebook.run(0);
     const notification = workbench.notification(/“short” finished after .*loss/);
     await notification.waitFor();
@@ -197,6 +234,17 @@ while (!existsSync('deleted')) await new Promise((resolve) => setTimeout(resolve
     await plot.reaches(2);
     await plot.root.getByRole('button', { name: 'Stop' }).click();
     await plot.becomes('stopped');
+  });
+
+  test('saving a new notebook keeps its kernel', async () => {
+    await workbench.saveUntitled();
+    const notebook = workbench.notebook();
+    await notebook.isSaved('Untitled-1.ipynb');
+    await notebook.run(0);
+    await notebook.cell(0).getByText('[2]').waitFor();
+    const [plot] = await workbench.plots('gpt2-nano', 1);
+    await plot?.root.getByRole('button', { name: 'Stop' }).click();
+    await plot?.becomes('stopped');
   });
 
   test('nothing in our extension has failed on the way but the kernel that was killed', async () => {

@@ -200,6 +200,16 @@ export class Workbench {
     }
   }
 
+  /** Saves the untitled notebook in front under the name that VS Code proposes. */
+  async saveUntitled(): Promise<void> {
+    await this.command('File: Save As...');
+    const dialog = this.page.locator('.quick-input-widget');
+    await dialog.getByText('Save As', { exact: true }).waitFor();
+    // Then the folder has been read, and the name stands there.
+    await dialog.getByRole('option', { name: 'quickstart.ipynb' }).waitFor();
+    await dialog.locator('input').first().press('Enter');
+  }
+
   /** Writes a file into the folder. */
   async write(file: string, text: string): Promise<void> {
     await writeFile(join(this.folder, file), text);
@@ -295,6 +305,11 @@ export class NotebookPage {
     return this.#page.locator('.tab.active').filter({ hasText: file });
   }
 
+  /** Waits until the editor in front shows this file, with nothing in it to be saved. */
+  async isSaved(file: string): Promise<void> {
+    await this.#page.locator('.tab.active:not(.dirty)').filter({ hasText: file }).first().waitFor();
+  }
+
   /** Code cell number `index` of the editor that is seen. */
   cell(index: number): Locator {
     // An editor behind another is only moved out of the window.
@@ -377,13 +392,12 @@ export class PlotOutput {
 
   /** What the plot says of itself: state, number of trained steps drawn, the last of them. */
   async facts(): Promise<{ state: string; points: number; lastStep: number }> {
-    const read = async (name: string): Promise<string> =>
-      (await this.root.getAttribute(`data-${name}`)) ?? '';
-    return {
-      state: await read('state'),
-      points: Number(await read('points')),
-      lastStep: Number(await read('last-step')),
-    };
+    // At one moment: the plot goes on.
+    return this.root.evaluate(({ dataset }) => ({
+      state: dataset['state'] ?? '',
+      points: Number(dataset['points']),
+      lastStep: Number(dataset['lastStep']),
+    }));
   }
 
   /** Waits until the plot has drawn at least this step. */
