@@ -9,6 +9,8 @@
  *     engine.wait(reduced);
  *     engine.adamw(…);                              // sees the sums
  *
+ * Calls of different groups on the same tensor need the event of the first as `after` of the second.
+ *
  * All ranks of a group make the same calls on it in the same order. Each group has a queue of its own, and within it each
  * pair of ranks one for each direction: between them any order is allowed and none can block. A failure is final for
  * the whole collective, on all ranks: events fail, and with them the engines that wait for them, and `finish` rejects with
