@@ -19,7 +19,7 @@ export function registerRunCommands(daemon: DaemonLink, runs: RunList, logs: Run
     'gptLab.stopRun': async (target) => {
       const client = await daemon.require();
       const title = vscode.l10n.t('Stopping “{0}” after its current step …', nameOf(target));
-      // Not a notification: the answer comes within a step, and the view shows the state.
+      // Not a notification: the answer comes after the step and its checkpoint, and the view shows the state.
       await vscode.window.withProgress({ location: { viewId: 'gptLab.runs' }, title }, () =>
         client.request('run.stop', { run: target.run }),
       );

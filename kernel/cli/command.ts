@@ -2,7 +2,7 @@
 import { describeOptions, parseArguments } from './arguments.ts';
 import type { OptionSpecs, OptionValues, PositionalNames } from './arguments.ts';
 
-/** Exit statuses, as in the README. */
+/** Exit statuses; the README tells them to users. */
 export const EXIT = { done: 0, failed: 1, usage: 2, stopped: 130 } as const;
 
 /** One command, its options hidden inside. */
