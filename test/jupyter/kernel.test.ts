@@ -133,11 +133,6 @@ test('a cell that ends its process is told so, and the next cell runs', async ()
   assert.equal((await run('6 * 7')).result, '42');
 });
 
-test('a question that has no answer yet is answered at once', async () => {
-  assert.deepEqual((await kernel.complete('conso', 5)).matches, []);
-  assert.equal((await kernel.inspect('console', 3)).found, false);
-});
-
 test('a restart forgets variables', async () => {
   await run('const before = 1;');
   await kernel.restart();
