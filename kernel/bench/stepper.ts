@@ -21,9 +21,9 @@ export class Stepper {
   #errors = '';
 
   /** Starts the process. */
-  constructor(name: string, command: string, args: readonly string[]) {
+  constructor(name: string, command: string, args: readonly string[], env = process.env) {
     this.name = name;
-    const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+    const child = spawn(command, args, { env, stdio: ['pipe', 'pipe', 'pipe'] });
     this.#child = child;
     this.#input = child.stdin;
     child.stdin.on('error', () => undefined); // Told by the missing answer.

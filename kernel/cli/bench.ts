@@ -1,8 +1,9 @@
-/** `gpt-lab bench engine`, and the hidden command that serves its steps. */
+/** `gpt-lab bench`: the engine, with the hidden commands that serve its steps, and the notebook. */
 import { availableParallelism } from 'node:os';
 import { benchmarkEngine, precisions, type BenchmarkRow } from '../bench/engine.ts';
 import { Gpt2Generation } from '../bench/gpt2-generation.ts';
 import { Gpt2Step } from '../bench/gpt2-step.ts';
+import { benchmarkNotebook } from '../bench/notebook.ts';
 import { serveSteps } from '../bench/stepper.ts';
 import { NativeEngine } from '../engine/native/native-engine.ts';
 import { UsageError } from './arguments.ts';
@@ -43,6 +44,31 @@ export const benchEngine = defineCommand({
     for await (const row of benchmarkEngine(benchmark)) {
       if (json) printJson(row);
       else print(describe(row));
+    }
+    return EXIT.done;
+  },
+});
+
+export const benchNotebook = defineCommand({
+  name: 'bench notebook',
+  summary: 'Measure the start of a kernel and the round trip of 1+1, against ipykernel where there is one',
+  notes:
+    'GPT_LAB_PYTHON names a Python that has jupyter_client and ipykernel: then both kernels are measured in turns through it.',
+  options: {
+    rounds: { type: 'integer', value: 'N', minimum: 1, maximum: 1000, help: 'measurements of each (5)' },
+  },
+  async run({ values: { json, rounds = 5 } }) {
+    let own: number | undefined;
+    for await (const row of benchmarkNotebook({ rounds, python: process.env['GPT_LAB_PYTHON'] })) {
+      if (json) {
+        printJson(row);
+        continue;
+      }
+      const { kernel, client, roundTripMilliseconds: trip, startMilliseconds: start } = row;
+      const ratio = client === 'gpt-lab' || own === undefined ? '' : `, ${(trip / own).toFixed(2)} x ours`;
+      if (client !== 'gpt-lab') own ??= trip;
+      const started = start === undefined ? '' : `, a new kernel answers after ${start.toFixed(0)} ms`;
+      print(`${kernel} through ${client}: 1+1 takes ${trip.toFixed(2)} ms${ratio}${started}`);
     }
     return EXIT.done;
   },

@@ -6,7 +6,7 @@ import { disconnect } from '../lab/connection.ts';
 import { LabError } from '../lab/errors.ts';
 import { NoSuchRun } from '../lab/find-run.ts';
 import { UsageError } from './arguments.ts';
-import { benchEngine, benchEngineGenerate, benchEngineStep } from './bench.ts';
+import { benchEngine, benchEngineGenerate, benchEngineStep, benchNotebook } from './bench.ts';
 import { EXIT, note, print } from './command.ts';
 import type { Command } from './command.ts';
 import { daemonStart, daemonStatus, daemonStop } from './daemon.ts';
@@ -36,6 +36,7 @@ const commands: readonly Command[] = [
   benchEngine,
   benchEngineStep,
   benchEngineGenerate,
+  benchNotebook,
   doctor,
 ];
 
