@@ -117,6 +117,7 @@ export function seedSettings(data, settings = {}) {
     'chat.disableAIFeatures': true,
     'telemetry.telemetryLevel': 'off',
     'extensions.ignoreRecommendations': true,
+    'notebook.output.wordWrap': true,
     'git.openRepositoryInParentFolders': 'never',
     // It would offer the sockets of our own processes.
     'remote.autoForwardPorts': false,
