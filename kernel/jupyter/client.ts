@@ -1,24 +1,19 @@
 /** Our own Jupyter client: starts the kernel and speaks to it, for the extension and for the terminal. */
-import { spawn, type ChildProcess } from 'node:child_process';
-import { randomBytes, randomUUID } from 'node:crypto';
-import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { distFile } from '../home.ts';
+import { randomUUID } from 'node:crypto';
+import { KernelChannels, type ChannelName } from './client-channels.ts';
+import { KernelProcess, newConnection, withConnectionFile, type KernelOptions } from './client-process.ts';
 import { toCodePoints, toUtf16 } from './code-points.ts';
-import { compose, decode, encode, type ConnectionInfo, type JupyterMessage } from './wire.ts';
+import type { Diagnostic, SignatureHelp } from './language/messages.ts';
+import { compose, type JupyterMessage } from './wire.ts';
 
 export type { JupyterMessage } from './wire.ts';
-
-type Zeromq = typeof import('zeromq');
-type DealerSocket = InstanceType<Zeromq['Dealer']>;
 
 /** Longest wait for a new kernel to answer, ms. */
 const START_DEADLINE = 30_000;
 /** Time that a kernel has to end by itself, ms. */
 const END_DEADLINE = 3_000;
+
+type Content = Record<string, unknown>;
 
 /** The answer to an execute request. */
 export interface ExecuteReply {
@@ -27,6 +22,32 @@ export interface ExecuteReply {
   readonly ename?: string;
   readonly evalue?: string;
   readonly traceback?: string[];
+  readonly user_expressions?: Record<string, unknown>;
+}
+
+/** A question of a cell to the user. */
+export interface InputQuestion {
+  readonly prompt: string;
+  /** Whether the answer is to be hidden while it is typed. */
+  readonly password: boolean;
+}
+
+/** What to do while a cell runs. */
+export interface ExecuteOptions {
+  readonly cellId?: string;
+  /** Runs without output, count or history. */
+  readonly silent?: boolean;
+  /** Values to report when the cell has succeeded, by name. */
+  readonly userExpressions?: Record<string, string>;
+  /** Whether cells that are queued behind it are not run when it fails; default true. */
+  readonly stopOnError?: boolean;
+  /** Gets the cell's outputs. */
+  readonly onMessage: (message: JupyterMessage) => void;
+  /**
+   * Asks the user; without it cells cannot ask. `signal` aborts when the answer is not needed any more. Undefined, when the
+   * user does not want to answer, interrupts the cell.
+   */
+  readonly onInput?: (question: InputQuestion, signal: AbortSignal) => Promise<string | undefined>;
 }
 
 /** Completions; the range is in UTF-16 units of the code. */
@@ -34,30 +55,32 @@ export interface CompleteReply {
   readonly matches: string[];
   readonly cursor_start: number;
   readonly cursor_end: number;
-  readonly metadata: Record<string, unknown>;
+  readonly metadata: Content;
 }
 
 /** What is known of the thing at the cursor. */
 export interface InspectReply {
   readonly found: boolean;
-  readonly data: Record<string, unknown>;
+  readonly data: Content;
 }
 
 interface Pending {
   readonly onMessage: (message: JupyterMessage) => void;
+  readonly onInput: ExecuteOptions['onInput'];
+  /** Aborts when the request is over. */
+  readonly over: AbortController;
   readonly settle: () => void;
   readonly fail: (error: Error) => void;
   reply?: JupyterMessage;
   idle: boolean;
 }
 
-/** How to start a kernel. */
-export interface KernelOptions {
-  /** Folder that relative paths in cells start from. */
-  readonly cwd: string;
-  readonly env?: Record<string, string>;
-  /** Node to run it on; default this process's own. */
-  readonly execPath?: string;
+interface Request {
+  readonly channel: ChannelName;
+  readonly content: Content;
+  readonly metadata?: Content;
+  readonly onMessage?: (message: JupyterMessage) => void;
+  readonly onInput?: ExecuteOptions['onInput'];
 }
 
 /** Starts a kernel and resolves when it answers. Throws an Error with its last words when it does not. */
@@ -67,34 +90,21 @@ export async function startKernel(options: KernelOptions): Promise<KernelClient>
   return client;
 }
 
-/** Ports that were free a moment ago, all of them held at once so that they differ. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => once(server, 'listening')));
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => once(server.close(), 'close')));
-  return ports;
-}
-
 /** A running kernel. */
 export class KernelClient {
   /** Resolves when the kernel's process has ended without being asked to. */
   readonly died: Promise<{ reason: string }>;
   readonly #options: KernelOptions;
-  readonly #zeromq: Zeromq;
+  readonly #zeromq: typeof import('zeromq');
   readonly #listeners = new Set<(message: JupyterMessage) => void>();
   readonly #pending = new Map<string, Pending>();
-  readonly #queues = new Map<DealerSocket, Promise<void>>();
   readonly #session = randomUUID();
   #die: (death: { reason: string }) => void = () => undefined;
-  #child: ChildProcess | undefined;
-  #shell: DealerSocket | undefined;
-  #control: DealerSocket | undefined;
-  #closeSockets: () => void = () => undefined;
-  #key = '';
+  #process: KernelProcess | undefined;
+  #channels: KernelChannels | undefined;
 
   /** For `startKernel`. */
-  constructor(options: KernelOptions, zeromq: Zeromq) {
+  constructor(options: KernelOptions, zeromq: typeof import('zeromq')) {
     this.#options = options;
     this.#zeromq = zeromq;
     this.died = new Promise((resolve) => (this.#die = resolve));
@@ -102,55 +112,45 @@ export class KernelClient {
 
   /** For `startKernel` and `restart`: a new process and new sockets. */
   async open(): Promise<void> {
-    const [shell = 0, iopub = 0, stdin = 0, control = 0, hb = 0] = await freePorts(5);
-    this.#key = randomBytes(32).toString('hex');
-    const connection: ConnectionInfo = {
-      transport: 'tcp',
-      ip: '127.0.0.1',
-      shell_port: shell,
-      iopub_port: iopub,
-      stdin_port: stdin,
-      control_port: control,
-      hb_port: hb,
-      key: this.#key,
-      signature_scheme: 'hmac-sha256',
-    };
-    const folder = await mkdtemp(join(tmpdir(), 'gpt-lab-kernel-'));
-    try {
-      const file = join(folder, 'connection.json');
-      await writeFile(file, JSON.stringify(connection), { mode: 0o600 });
-      const words = this.#spawn(file);
-      this.#connect(connection);
-      await this.#answers(words);
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
+    const connection = await newConnection();
+    await withConnectionFile(connection, async (file) => {
+      const kernel = new KernelProcess(file, this.#options);
+      this.#process = kernel;
+      void kernel.ended.then((reason) => {
+        if (this.#process !== kernel) return;
+        this.#process = undefined;
+        this.#close(`The kernel has died: ${reason}`);
+        this.#die({ reason });
+      });
+      this.#channels = new KernelChannels(this.#zeromq, connection, this.#session, {
+        reply: (message) => this.#takeReply(message),
+        output: (message) => this.#takeOutput(message),
+        question: (message) => void this.#takeQuestion(message),
+        broken: (error) => this.#close(`The connection to the kernel broke: ${String(error)}`),
+      });
+      await this.#answers(kernel);
+    });
   }
 
-  /** Runs code; `onMessage` gets its outputs. Resolves after the reply and after all output. */
-  async execute(
-    code: string,
-    options: { cellId?: string; onMessage: (message: JupyterMessage) => void },
-  ): Promise<ExecuteReply> {
+  /** Runs code. Resolves after the reply and after all output. */
+  async execute(code: string, options: ExecuteOptions): Promise<ExecuteReply> {
+    const { cellId, silent = false, userExpressions = {}, stopOnError = true, onMessage, onInput } = options;
     const content = {
       code,
-      silent: false,
-      store_history: true,
-      user_expressions: {},
-      allow_stdin: false,
-      stop_on_error: true,
+      silent,
+      store_history: !silent,
+      user_expressions: userExpressions,
+      allow_stdin: onInput !== undefined,
+      stop_on_error: stopOnError,
     };
-    const metadata = options.cellId === undefined ? {} : { cellId: options.cellId };
-    const reply = await this.#request(this.#shell, 'execute_request', content, options.onMessage, metadata);
-    return reply as unknown as ExecuteReply;
+    const metadata = cellId === undefined ? {} : { cellId };
+    const request: Request = { channel: 'shell', content, metadata, onMessage, onInput };
+    return (await this.#request('execute_request', request)) as unknown as ExecuteReply;
   }
 
-  /** Completions at `cursor`, counted in UTF-16 units. */
-  async complete(code: string, cursor: number): Promise<CompleteReply> {
-    const content = await this.#request(this.#shell, 'complete_request', {
-      code,
-      cursor_pos: toCodePoints(code, cursor),
-    });
+  /** Completions at `cursor`, counted in UTF-16 units. `earlier`: the notebook's cells before, run or not. */
+  async complete(code: string, cursor: number, earlier: readonly string[] = []): Promise<CompleteReply> {
+    const content = await this.#ask('complete_request', position(code, cursor, earlier));
     const { matches, cursor_start, cursor_end, metadata } = content as unknown as CompleteReply;
     return {
       matches,
@@ -160,15 +160,36 @@ export class KernelClient {
     };
   }
 
-  /** Type and documentation of what is at `cursor`, counted in UTF-16 units. */
-  async inspect(code: string, cursor: number): Promise<InspectReply> {
-    const content = { code, cursor_pos: toCodePoints(code, cursor), detail_level: 0 };
-    return (await this.#request(this.#shell, 'inspect_request', content)) as unknown as InspectReply;
+  /** Type and documentation of what is at `cursor`; as `complete`. */
+  async inspect(code: string, cursor: number, earlier: readonly string[] = []): Promise<InspectReply> {
+    const content = await this.#ask('inspect_request', position(code, cursor, earlier));
+    return content as unknown as InspectReply;
+  }
+
+  /** The call that `cursor` is in, with its parameters; as `complete`. */
+  async signatures(
+    code: string,
+    cursor: number,
+    earlier: readonly string[] = [],
+  ): Promise<SignatureHelp | null> {
+    const { help } = await this.#ask('signatures_request', position(code, cursor, earlier));
+    return help as SignatureHelp | null;
+  }
+
+  /** What TypeScript finds wrong in each of a notebook's cells. */
+  async diagnose(cells: readonly string[]): Promise<readonly (readonly Diagnostic[])[]> {
+    const content = await this.#ask('diagnostics_request', { channel: 'shell', content: { cells } });
+    return content['cells'] as Diagnostic[][];
   }
 
   /** Stops the running cell; its variables are kept. */
   async interrupt(): Promise<void> {
-    await this.#request(this.#control, 'interrupt_request', {});
+    await this.#request('interrupt_request', { channel: 'control', content: {} });
+  }
+
+  /** Sends any request and resolves to the content of its reply. */
+  async request(channel: 'shell' | 'control', type: string, content: Content): Promise<Content> {
+    return this.#request(type, { channel, content });
   }
 
   /** A fresh kernel; variables are gone, requests that wait reject. */
@@ -179,14 +200,13 @@ export class KernelClient {
 
   /** Ends the kernel; resolves when its process is gone. */
   async shutdown(): Promise<void> {
-    const child = this.#child;
-    this.#child = undefined;
-    if (child && child.exitCode === null && child.signalCode === null) {
-      const ended = once(child, 'exit');
-      const ask = this.#request(this.#control, 'shutdown_request', { restart: false });
-      ask.catch(() => undefined);
-      const timer = setTimeout(() => child.kill('SIGKILL'), END_DEADLINE);
-      await ended;
+    const kernel = this.#process;
+    this.#process = undefined;
+    if (kernel) {
+      const ask = this.#request('shutdown_request', { channel: 'control', content: { restart: false } });
+      ask.catch(() => undefined); // it may be gone before it has answered
+      const timer = setTimeout(() => kernel.kill(), END_DEADLINE);
+      await kernel.ended;
       clearTimeout(timer);
     }
     this.#close('The kernel was shut down');
@@ -198,123 +218,66 @@ export class KernelClient {
     return () => this.#listeners.delete(listener);
   }
 
-  #spawn(file: string): () => string {
-    const child = spawn(this.#options.execPath ?? process.execPath, [distFile('kernel', 'kernel.js'), file], {
-      cwd: this.#options.cwd,
-      env: {
-        ...process.env,
-        ...this.#options.env,
-        ELECTRON_RUN_AS_NODE: '1',
-        // As Jupyter's clients say that the kernel is to end with them.
-        JPY_PARENT_PID: String(process.pid),
-      },
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
-    this.#child = child;
-    let words = '';
-    child.stderr.on('data', (data: Buffer) => {
-      words = (words + data.toString()).slice(-4096);
-    });
-    const gone = (how: string): void => {
-      if (this.#child !== child) return;
-      this.#child = undefined;
-      const reason = `${how}${words === '' ? '' : `\n${words.trim()}`}`;
-      this.#close(`The kernel has died: ${reason}`);
-      this.#die({ reason });
-    };
-    child.on('error', (error) => gone(`It could not be started: ${error.message}`));
-    child.on('exit', (code, signal) =>
-      gone(signal === null ? `exit code ${String(code)}` : `signal ${signal}`),
-    );
-    return () => words;
-  }
-
-  #connect({ shell_port, control_port, iopub_port }: ConnectionInfo): void {
-    const { Dealer, Subscriber } = this.#zeromq;
-    const shell = new Dealer({ linger: 0 });
-    const control = new Dealer({ linger: 0 });
-    const iopub = new Subscriber({ linger: 0, receiveHighWaterMark: 100_000 });
-    iopub.subscribe();
-    iopub.connect(`tcp://127.0.0.1:${iopub_port}`);
-    shell.connect(`tcp://127.0.0.1:${shell_port}`);
-    control.connect(`tcp://127.0.0.1:${control_port}`);
-    this.#shell = shell;
-    this.#control = control;
-    this.#closeSockets = () => {
-      for (const socket of [shell, control, iopub]) socket.close();
-    };
-    const key = this.#key;
-    const listen = async (
-      socket: AsyncIterable<Buffer[]>,
-      take: (message: JupyterMessage) => void,
-    ): Promise<void> => {
-      for await (const frames of socket) take(decode(key, frames));
-    };
-    const broken = (error: unknown): void =>
-      this.#close(`The connection to the kernel broke: ${String(error)}`);
-    const reply = (message: JupyterMessage): void => this.#takeReply(message);
-    listen(shell, reply).catch(broken);
-    listen(control, reply).catch(broken);
-    listen(iopub, (message) => this.#takeOutput(message)).catch(broken);
-  }
-
   /** Asks until an answer and an output have come: subscriptions take a moment. */
-  async #answers(words: () => string): Promise<void> {
+  async #answers(kernel: KernelProcess): Promise<void> {
     const asked = async (): Promise<true> => {
-      await this.#request(this.#control, 'kernel_info_request', {});
+      await this.#request('kernel_info_request', { channel: 'control', content: {} });
       return true;
     };
     const deadline = Date.now() + START_DEADLINE;
-    while (this.#child) {
+    while (this.#process === kernel) {
       let timer: NodeJS.Timeout | undefined;
       const waited = new Promise<false>((resolve) => (timer = setTimeout(resolve, 250, false)));
       const answered = await Promise.race([asked(), waited]).finally(() => clearTimeout(timer));
       if (answered) return;
       if (Date.now() > deadline) {
         await this.shutdown();
-        throw new Error(`The kernel did not answer within ${START_DEADLINE / 1000} s\n${words()}`);
+        throw new Error(`The kernel did not answer within ${START_DEADLINE / 1000} s\n${kernel.lastWords}`);
       }
     }
-    throw new Error(`The kernel ended at its start\n${words()}`);
+    throw new Error(`The kernel ended at its start\n${kernel.lastWords}`);
   }
 
-  #request(
-    socket: DealerSocket | undefined,
-    type: string,
-    content: Record<string, unknown>,
-    onMessage: (message: JupyterMessage) => void = () => undefined,
-    metadata: Record<string, unknown> = {},
-  ): Promise<Record<string, unknown>> {
-    if (!socket) return Promise.reject(new Error('The kernel is not running: restart it'));
+  /** As `#request`; what the kernel could not answer rejects. */
+  async #ask(type: string, request: Request): Promise<Content> {
+    const content = await this.#request(type, request);
+    if (content['status'] !== 'error') return content;
+    throw new Error(`The kernel could not answer: ${String(content['evalue'])}`);
+  }
+
+  #request(type: string, { channel, content, metadata, onMessage, onInput }: Request): Promise<Content> {
+    const channels = this.#channels;
+    if (!channels) return Promise.reject(new Error('The kernel is not running: restart it'));
     const message = compose(this.#session, type, content, {}, metadata);
-    return new Promise((resolve, fail) => {
+    const id = message.header.msg_id;
+    const over = new AbortController();
+    return new Promise<Content>((resolve, fail) => {
       const pending: Pending = {
-        onMessage,
+        onMessage: onMessage ?? (() => undefined),
+        onInput,
+        over,
         fail,
         idle: false,
         settle: () => {
           if (!pending.reply || !pending.idle) return;
-          this.#pending.delete(message.header.msg_id);
+          this.#pending.delete(id);
           resolve(pending.reply.content);
         },
       };
-      this.#pending.set(message.header.msg_id, pending);
-      const sent = (this.#queues.get(socket) ?? Promise.resolve()).then(() =>
-        socket.send(encode(this.#key, message)),
-      );
-      this.#queues.set(socket, sent.catch(fail));
-    });
+      this.#pending.set(id, pending);
+      channels.send(channel, message);
+    }).finally(() => over.abort());
   }
 
   #takeReply(message: JupyterMessage): void {
-    const pending = this.#pending.get(String(message.parent_header['msg_id']));
+    const pending = this.#pendingOf(message);
     if (!pending) return;
     pending.reply = message;
     pending.settle();
   }
 
   #takeOutput(message: JupyterMessage): void {
-    const pending = this.#pending.get(String(message.parent_header['msg_id']));
+    const pending = this.#pendingOf(message);
     const { msg_type: type } = message.header;
     if (type === 'status') {
       if (!pending || message.content['execution_state'] !== 'idle') return;
@@ -327,12 +290,37 @@ export class KernelClient {
     else for (const listener of [...this.#listeners]) listener(message);
   }
 
+  async #takeQuestion(message: JupyterMessage): Promise<void> {
+    const pending = this.#pendingOf(message);
+    if (!pending?.onInput || message.header.msg_type !== 'input_request') return;
+    const { signal } = pending.over;
+    let value: string | undefined;
+    try {
+      value = await pending.onInput(message.content as unknown as InputQuestion, signal);
+    } catch (error) {
+      pending.fail(error instanceof Error ? error : new Error(String(error)));
+    }
+    if (value !== undefined)
+      this.#channels?.send('stdin', compose(this.#session, 'input_reply', { value }, message.header));
+    else if (!signal.aborted) await this.interrupt();
+  }
+
+  #pendingOf({ parent_header }: JupyterMessage): Pending | undefined {
+    return this.#pending.get(String(parent_header['msg_id']));
+  }
+
   #close(reason: string): void {
-    this.#closeSockets();
-    this.#closeSockets = () => undefined;
-    this.#shell = this.#control = undefined;
-    this.#queues.clear();
+    this.#channels?.close();
+    this.#channels = undefined;
     for (const { fail } of this.#pending.values()) fail(new Error(reason));
     this.#pending.clear();
   }
+}
+
+function position(code: string, cursor: number, earlier: readonly string[]): Request {
+  return {
+    channel: 'shell',
+    content: { code, cursor_pos: toCodePoints(code, cursor), detail_level: 0 },
+    metadata: { 'gpt-lab': { earlierCells: earlier } },
+  };
 }
