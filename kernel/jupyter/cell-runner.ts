@@ -29,11 +29,21 @@ export interface RunnerSurroundings {
 /** So much of what the process wrote last is searched for the reason of its death, characters. */
 const LAST_WORDS = 4096;
 
+/**
+ * An interrupt may break off a timer's callback, which leaves Node's books of asynchronous calls open; it would abort the
+ * process for that. Node 22 does not need these books when contexts are kept as Node 24 keeps them.
+ */
+const NODE_OPTIONS = [
+  '--no-force-async-hooks-checks',
+  ...(Number.parseInt(process.versions.node) < 24 ? ['--experimental-async-context-frame'] : []),
+];
+
 /** One runner at a time. */
 export class CellRunner {
   readonly #surroundings: RunnerSurroundings;
   #child: ChildProcess | undefined;
-  #waiting: { request: string; resolve: (outcome: Outcome) => void } | undefined;
+  #waiting: { number: number; resolve: (outcome: Outcome) => void } | undefined;
+  #executions = 0;
   #latest = '';
   #lastWords = '';
   #ended = false;
@@ -48,7 +58,7 @@ export class CellRunner {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe', 'pipe'],
       // A group of its own: what cells start ends with it.
       detached: process.platform !== 'win32',
-      execArgv: [],
+      execArgv: NODE_OPTIONS,
       env: { ...process.env, ELECTRON_RUN_AS_NODE: '1' },
     });
     this.#child = child;
@@ -68,11 +78,12 @@ export class CellRunner {
   }
 
   /** Runs a cell; a runner that dies meanwhile is an error that says how. */
-  execute(command: Omit<Execute, 'type'>): Promise<Outcome> {
+  execute(command: Omit<Execute, 'type' | 'number'>): Promise<Outcome> {
     this.#latest = command.request;
+    const number = ++this.#executions;
     return new Promise((resolve) => {
-      this.#waiting = { request: command.request, resolve };
-      this.#send({ type: 'execute', ...command });
+      this.#waiting = { number, resolve };
+      this.#send({ type: 'execute', number, ...command });
     });
   }
 
@@ -81,12 +92,9 @@ export class CellRunner {
     this.#send({ type: 'input', ...answer });
   }
 
-  /** Stops the cell that runs, keeping the state; processes that it waits for get Ctrl-C. */
+  /** Stops the cell that runs, keeping the state. */
   interrupt(): void {
-    const child = this.#child;
-    if (!child?.pid || !this.#waiting) return;
-    pipeOf(child, 'interrupts').write('i');
-    if (process.platform !== 'win32') process.kill(-child.pid, 'SIGINT');
+    if (this.#child && this.#waiting) pipeOf(this.#child, 'interrupts').write(`${this.#waiting.number}\n`);
   }
 
   /** Ends the process and all that cells have started in it. */
@@ -123,10 +131,10 @@ export class CellRunner {
     });
   }
 
-  #done({ request, outcome }: Extract<RunnerReport, { type: 'done' }>): void {
+  #done({ number, outcome }: Extract<RunnerReport, { type: 'done' }>): void {
     // What the cell's child processes wrote before its end lies in the other pipes: all of them are read in this turn.
     setImmediate(() => {
-      if (this.#waiting?.request !== request) return;
+      if (this.#waiting?.number !== number) return;
       const { resolve } = this.#waiting;
       this.#waiting = undefined;
       resolve(outcome);

@@ -24,8 +24,9 @@ export async function evaluate(script: string, name: string): Promise<unknown> {
   const { exceptionDetails: details } = reply;
   if (!details) return valueOf(reply.result);
   const { scriptId, lineNumber, columnNumber, exception } = details;
-  // Known for mistakes in the syntax alone: for the rest there are stacks.
-  const place = scriptId === undefined ? undefined : { name, line: lineNumber, column: columnNumber };
+  // It is right for mistakes in the syntax alone, which have no stack.
+  const isKnown = exception?.className === 'SyntaxError' && scriptId !== undefined;
+  const place = isKnown ? { name, line: lineNumber, column: columnNumber } : undefined;
   throw new Thrown(exception && valueOf(exception), place);
 }
 

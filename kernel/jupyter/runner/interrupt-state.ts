@@ -1,19 +1,18 @@
 /** What the runner's main thread and its interrupt thread share. */
 
-/** States of an interrupt, in memory that both see. */
-export const STATE = {
-  none: 0,
-  /** Asked for, not taken yet. */
-  asked: 1,
-  /** The interrupt thread is breaking the code off; it says when that is done. */
-  breaking: 2,
+/** Places in the memory that both see. */
+export const SLOT = {
+  /** Number of the cell that is to stop; 0 when none is. The main thread clears it when the cell has ended. */
+  cell: 0,
+  /** Number of the interrupt thread's newest message that the main thread has taken: whether it is free. */
+  taken: 1,
 } as const;
-
-/** What the interrupt thread says. */
-export type InterruptMessage = 'asked' | 'broken';
 
 /** What the interrupt thread is given. */
 export interface InterruptThread {
   readonly descriptor: number;
-  readonly state: Int32Array;
+  readonly memory: Int32Array;
 }
+
+/** Key of the global function by which the interrupt thread has users' code broken off. */
+export const BREAK_OFF = 'gpt-lab.break-off';

@@ -1,11 +1,12 @@
 /**
- * Interrupts of the cell that runs. The main thread takes one when it is free (the cell awaits something); when it is not,
- * the interrupt thread breaks its code off. Whichever comes first moves the shared state on, so that one interrupt
- * ends one cell.
+ * Interrupts of cells. The main thread ends a cell when it is free to (the cell awaits something); while it is not, the
+ * interrupt thread has its code broken off. An interrupt names its cell and is over when that has ended; it may come
+ * before the cell does, while code of an earlier one still spins.
  */
+import { Session } from 'node:inspector';
 import { Worker } from 'node:worker_threads';
 import { distFile } from '../../home.ts';
-import { STATE, type InterruptMessage, type InterruptThread } from './interrupt-state.ts';
+import { BREAK_OFF, SLOT, type InterruptThread } from './interrupt-state.ts';
 import { DESCRIPTORS } from './messages.ts';
 
 /** The error of a cell that was interrupted. */
@@ -19,15 +20,23 @@ export class Interrupted extends Error {
 
 /** The main thread's side. */
 export class Interrupts {
-  readonly #state = new Int32Array(new SharedArrayBuffer(4));
+  readonly #memory = new Int32Array(new SharedArrayBuffer(8));
+  readonly #session = new Session();
+  readonly #interrupted: (cell: number) => void;
   #controller = new AbortController();
-  #broken = Promise.withResolvers<undefined>();
+  /** Number of the newest cell that has begun or was interrupted before it did. */
+  #latest = 0;
+  #isRunning = false;
 
-  constructor() {
-    const workerData: InterruptThread = { descriptor: DESCRIPTORS.interrupts, state: this.#state };
+  /** `interrupted` is called when a cell has ended by an interrupt, whatever its code still does. */
+  constructor(interrupted: (cell: number) => void) {
+    this.#interrupted = interrupted;
+    this.#session.connect();
+    Object.defineProperty(globalThis, Symbol.for(BREAK_OFF), { value: () => this.#breakOff() });
+    const workerData: InterruptThread = { descriptor: DESCRIPTORS.interrupts, memory: this.#memory };
     const worker = new Worker(distFile('kernel', 'interrupt-worker.js'), { workerData });
     worker.unref();
-    worker.on('message', (message: InterruptMessage) => this.#take(message));
+    worker.on('message', (message: number) => this.#take(message));
   }
 
   /** Aborts when the user interrupts the cell that runs now. */
@@ -35,46 +44,49 @@ export class Interrupts {
     return this.#controller.signal;
   }
 
-  /** Runs a cell until it ends or is interrupted. Throws Interrupted, or what `cell` throws. */
-  async run<T>(cell: () => Promise<T>): Promise<T> {
-    // One that was meant for something in the background.
-    if (!this.#withdraw()) await this.#broke();
+  /** A cell begins; numbers rise. False when it was interrupted before. */
+  begin(cell: number): boolean {
+    if (cell <= this.#latest) return false;
+    this.#latest = cell;
+    this.#isRunning = true;
     this.#controller = new AbortController();
-    const { signal } = this.#controller;
-    const interrupted = new Promise<never>((_, reject) => {
-      signal.addEventListener('abort', () => reject(new Interrupted()));
-    });
-    const ended = Promise.race([cell(), interrupted]);
-    const failed = await ended.then(
-      () => false,
-      () => true,
-    );
-    const late = this.#withdraw();
-    // Code that was broken off ends with whatever the engine makes of it; a process that it waited for, with an error.
-    if ((await this.#broke()) || (late && failed)) throw new Interrupted();
-    return ended;
-  }
-
-  /** An interrupt that nobody has taken does not reach the next cell. True when there was one. */
-  #withdraw(): boolean {
-    return Atomics.compareExchange(this.#state, 0, STATE.asked, STATE.none) === STATE.asked;
-  }
-
-  /** True, once that is over, when the interrupt thread has broken code off. */
-  async #broke(): Promise<boolean> {
-    if (Atomics.load(this.#state, 0) !== STATE.breaking) return false;
-    await this.#broken.promise;
     return true;
   }
 
-  #take(message: InterruptMessage): void {
-    if (message === 'asked') {
-      if (Atomics.compareExchange(this.#state, 0, STATE.asked, STATE.none) !== STATE.asked) return;
-    } else {
-      this.#broken.resolve(undefined);
-      this.#broken = Promise.withResolvers();
-      Atomics.store(this.#state, 0, STATE.none);
-    }
-    this.#controller.abort();
+  /** A cell's code has come to its end: `asked` when an interrupt may have been the reason, `ended` when that has ended it. */
+  end(cell: number): 'asked' | 'ended' | undefined {
+    if (!this.#isRunning || cell !== this.#latest) return 'ended';
+    this.#isRunning = false;
+    return Atomics.compareExchange(this.#memory, SLOT.cell, cell, 0) === cell ? 'asked' : undefined;
   }
+
+  #take(message: number): void {
+    Atomics.store(this.#memory, SLOT.taken, message);
+    const cell = Atomics.load(this.#memory, SLOT.cell);
+    if (cell === 0) return;
+    const isPending = cell > this.#latest || (cell === this.#latest && this.#isRunning);
+    if (cell === this.#latest) this.#controller.abort();
+    this.#latest = Math.max(cell, this.#latest);
+    this.#isRunning = false;
+    Atomics.store(this.#memory, SLOT.cell, 0);
+    if (isPending) this.#interrupted(cell);
+  }
+
+  /** Called by the interrupt thread in the middle of whatever runs. */
+  #breakOff(): void {
+    if (Atomics.load(this.#memory, SLOT.cell) !== 0 && usersCodeRuns())
+      this.#session.post('Runtime.terminateExecution');
+  }
+}
+
+/** Whether cells, or modules that they import, are among the callers. */
+function usersCodeRuns(): boolean {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = Infinity;
+  const frames = (new Error().stack ?? '').split('\n');
+  Error.stackTraceLimit = stackTraceLimit;
+  return frames.some(
+    (frame) =>
+      /cell-\d+\.ts:|file:|wasm:|[( ]\//.test(frame) && !/dist\/kernel\/(runner|chunks\/)/.test(frame),
+  );
 }

@@ -10,14 +10,16 @@ import { currentRequest, onBehalfOf } from './current-request.ts';
 import { describeError } from './describe-error.ts';
 import { evaluate } from './evaluate.ts';
 import { confirm, prompt, takeAnswer } from './input.ts';
-import { Interrupts } from './interrupts.ts';
+import { Interrupted, Interrupts } from './interrupts.ts';
 import type { Code, Execute, ExpressionResult, MimeBundle, Outcome, RunnerCommand } from './messages.ts';
 import { importFromCell, importMeta, installModuleHooks, requireFromCell } from './modules.ts';
 import { report } from './report.ts';
 import { rememberSource } from './sources.ts';
 import { captureStream } from './streams.ts';
 
-const interrupts = new Interrupts();
+const interrupts = new Interrupts((number) =>
+  report({ type: 'done', number, outcome: { error: describeError(new Interrupted()) } }),
+);
 
 const host: Host = {
   display: (data, { displayId, update = false, metadata = {} } = {}) =>
@@ -64,19 +66,25 @@ function run({ code, map, source }: Code, where: string): Promise<unknown> {
   return evaluate(code, name);
 }
 
-async function execute(command: Execute): Promise<Outcome> {
-  const where = cellName(command.count);
+async function execute(command: Execute): Promise<void> {
+  const { request, number } = command;
+  if (!interrupts.begin(number)) return;
+  const outcome = await onBehalfOf(request, () => outcomeOf(command));
+  const interrupt = interrupts.end(number);
+  if (interrupt === 'ended') return;
+  // Code that was broken off ends with whatever the engine makes of it; a process that it waited for, with an error.
+  const broken = interrupt === 'asked' && outcome.error;
+  report({ type: 'done', number, outcome: broken ? { error: describeError(new Interrupted()) } : outcome });
+}
+
+async function outcomeOf(command: Execute): Promise<Outcome> {
   try {
-    return await interrupts.run(() =>
-      onBehalfOf(command.request, async () => {
-        const value = await run(command, where);
-        const result = value === undefined ? {} : { result: await bundleOf(value) };
-        const expressions: Record<string, ExpressionResult> = {};
-        for (const [name, code] of Object.entries(command.expressions))
-          expressions[name] = await evaluateExpression(code);
-        return { ...result, expressions };
-      }),
-    );
+    const value = await run(command, cellName(command.count));
+    const result = value === undefined ? {} : { result: await bundleOf(value) };
+    const expressions: Record<string, ExpressionResult> = {};
+    for (const [name, code] of Object.entries(command.expressions))
+      expressions[name] = await evaluateExpression(code);
+    return { ...result, expressions };
   } catch (error) {
     return { error: describeError(error) };
   }
@@ -92,7 +100,7 @@ async function evaluateExpression(code: Code): Promise<ExpressionResult> {
 
 function obey(command: RunnerCommand): void {
   if (command.type === 'input') takeAnswer(command);
-  else void execute(command).then((outcome) => report({ type: 'done', request: command.request, outcome }));
+  else void execute(command);
 }
 
 captureStream('stdout');
@@ -102,7 +110,7 @@ for (const name of Reflect.ownKeys(globals))
   Object.defineProperty(globalThis, name, { value: globals[name], writable: true, configurable: true });
 
 process.on('disconnect', () => process.exit(0));
-// Meant for the processes that the cell has started: they are in our group.
+// Meant for the processes that a cell waits for: they are in our group.
 process.on('SIGINT', () => undefined);
 for (const kind of ['uncaughtException', 'unhandledRejection'] as const) {
   process.on(kind, (error: unknown) => {

@@ -6,7 +6,7 @@
 
 /** File descriptors of the runner beyond standard output and the IPC channel. */
 export const DESCRIPTORS = {
-  /** A byte here asks for an interrupt; its end means that the supervisor is gone. */
+  /** Each line is the number of a cell to interrupt; the end means that the supervisor is gone. */
   interrupts: 4,
   reports: 5,
 } as const;
@@ -26,6 +26,8 @@ export interface Execute extends Code {
   readonly type: 'execute';
   /** Id of the execute request: outputs carry it as their parent. */
   readonly request: string;
+  /** Counts executions, so that an interrupt can name one. */
+  readonly number: number;
   /** The cell's number as the user sees it. */
   readonly count: number;
   /** Expressions to evaluate when the cell has succeeded, by name. */
@@ -81,7 +83,8 @@ export type RunnerReport =
       readonly question: string;
       readonly password: boolean;
     }
-  | { readonly type: 'done'; readonly request: string; readonly outcome: Outcome };
+  /** The cell of that number has ended. */
+  | { readonly type: 'done'; readonly number: number; readonly outcome: Outcome };
 
 export type StreamName = 'stdout' | 'stderr';
 

@@ -2,9 +2,18 @@
 
 /** Ends a group at once; nothing happens when it is gone. */
 export function killGroup(leader: number): void {
+  signalGroup(leader, 'SIGKILL');
+}
+
+/** What Ctrl-C does in a terminal; the leader has to expect it. */
+export function interruptGroup(leader: number): void {
+  // Windows knows no groups.
+  if (process.platform !== 'win32') signalGroup(leader, 'SIGINT');
+}
+
+function signalGroup(leader: number, signal: NodeJS.Signals): void {
   try {
-    // Windows knows no groups.
-    process.kill(process.platform === 'win32' ? leader : -leader, 'SIGKILL');
+    process.kill(process.platform === 'win32' ? leader : -leader, signal);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
