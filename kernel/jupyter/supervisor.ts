@@ -3,6 +3,7 @@
  * a child (`runner/main.ts`), which may spin, crash or be replaced without the kernel going away.
  */
 import { readFileSync } from 'node:fs';
+import { z } from 'zod';
 import { packageVersion } from '../home.ts';
 import { completeness } from './completeness.ts';
 import { Execution } from './execution.ts';
@@ -103,7 +104,12 @@ async function respond(
     else if (!(header.msg_type in answers)) log(`Ignored a ${header.msg_type}`);
   } catch (error) {
     log(`${header.msg_type} failed: ${error instanceof Error ? String(error.stack) : String(error)}`);
-    const evalue = error instanceof Error ? error.message : String(error);
+    const evalue =
+      error instanceof z.ZodError
+        ? z.prettifyError(error)
+        : error instanceof Error
+          ? error.message
+          : String(error);
     sockets.reply(request, { status: 'error', ename: 'KernelError', evalue, traceback: [evalue] });
   }
   sockets.publish('status', { execution_state: 'idle' }, header);

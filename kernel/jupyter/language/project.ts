@@ -43,7 +43,7 @@ export class Project {
   #version = 0;
 
   constructor(folder: string) {
-    this.#folder = folder.replaceAll('\\', '/');
+    this.#folder = folder.replaceAll('\\', '/').replace(/\/$/, '');
     const options = compilerOptions(folder);
     const globals = `${this.#folder}/${GLOBALS}`;
     this.#cells.set(globals, { text: CELL_GLOBALS, version: 0 });
