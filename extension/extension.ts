@@ -1,6 +1,7 @@
 /** The extension: every part of it, by name. Nothing here loads a client, a socket or an engine. */
 import * as vscode from 'vscode';
 import { Notebooks } from './notebook/controller.ts';
+import { CellDiagnostics } from './notebook/diagnostics.ts';
 import { registerLanguageProviders } from './notebook/language.ts';
 import { newNotebook } from './notebook/new-notebook.ts';
 import { configureTypeScriptServer } from './notebook/typescript-server.ts';
@@ -35,6 +36,7 @@ export function activate(context: vscode.ExtensionContext): void {
     logs,
     notebooks,
     registerLanguageProviders(notebooks, log),
+    new CellDiagnostics(notebooks, log),
     configureTypeScriptServer(notebooks, log),
     new PlotSnapshots(notebooks, daemon, runs, log),
     new PlotFeed(daemon, runs, log),

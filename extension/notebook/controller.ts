@@ -1,12 +1,16 @@
 /** Our notebook controller: which notebooks it is offered for, and the kernel behind each of them. */
 import * as vscode from 'vscode';
+import type { KernelClient } from '../../kernel/jupyter/client.ts';
 import { CellExecutions } from './cell-executions.ts';
 import { isForUs } from './kernelspec.ts';
+import { LANGUAGES } from './notebook-code.ts';
 import { NotebookKernel } from './notebook-kernel.ts';
 
 /** VS Code remembers a notebook's choice by this id. */
 const CONTROLLER_ID = 'gpt-lab';
 const NOTEBOOK_TYPE = 'jupyter-notebook';
+/** Scheme of the documents that cells are. */
+const CELL_SCHEME = 'vscode-notebook-cell';
 
 /** One controller, and one kernel per notebook that uses it. */
 export class Notebooks implements vscode.Disposable {
@@ -34,7 +38,7 @@ export class Notebooks implements vscode.Disposable {
     );
     this.#controller = controller;
     this.executions = new CellExecutions(controller);
-    controller.supportedLanguages = ['typescript', 'javascript'];
+    controller.supportedLanguages = LANGUAGES;
     controller.supportsExecutionOrder = true;
     controller.description = vscode.l10n.t('TypeScript cells that train GPTs');
     controller.executeHandler = (cells, notebook) => this.#execute(cells, notebook);
@@ -77,6 +81,20 @@ export class Notebooks implements vscode.Disposable {
     return (
       notebook.notebookType === NOTEBOOK_TYPE && !this.#deselected.has(notebook) && isForUs(notebook.metadata)
     );
+  }
+
+  /** The notebook of ours that a cell's document belongs to. */
+  find(document: vscode.TextDocument): vscode.NotebookDocument | undefined {
+    if (document.uri.scheme !== CELL_SCHEME) return undefined;
+    const notebook = vscode.workspace.notebookDocuments.find((each) =>
+      each.getCells().some((cell) => cell.document === document),
+    );
+    return notebook && this.isOurs(notebook) ? notebook : undefined;
+  }
+
+  /** The client of a notebook's kernel when that has been started. */
+  running(notebook: vscode.NotebookDocument): Promise<KernelClient> | undefined {
+    return this.#kernels.get(notebook)?.running;
   }
 
   /** The kernel of a notebook that uses our controller; its process starts on first use. */

@@ -1,40 +1,68 @@
-/** Completion and hover in cells of our controller: the kernel knows all cells and the values they left behind. */
+/** Completion, hover and parameter hints in cells of our controller: the kernel knows all cells, run or not. */
 import * as vscode from 'vscode';
+import type { KernelClient } from '../../kernel/jupyter/client.ts';
 import type { Notebooks } from './controller.ts';
+import { codeOf, LANGUAGES } from './notebook-code.ts';
 
 /** After these characters completion is asked for by itself. */
 const TRIGGERS = ['.', '"', "'", '/', '@', '<'];
+
+/** What a cell's position becomes for the kernel. */
+type Place = Parameters<KernelClient['complete']>;
+
+/** A completion that can look up its documentation when it is selected. */
+class CellCompletion extends vscode.CompletionItem {
+  readonly document: vscode.TextDocument;
+
+  constructor(label: string, kind: vscode.CompletionItemKind, document: vscode.TextDocument) {
+    super(label, kind);
+    this.document = document;
+  }
+}
 
 /** Registers the providers; the kernel starts with the first request in a notebook that is ours. */
 export function registerLanguageProviders(
   notebooks: Notebooks,
   log: vscode.LogOutputChannel,
 ): vscode.Disposable {
-  const selector = ['typescript', 'javascript'].map((language) => ({
-    notebookType: 'jupyter-notebook',
-    language,
-  }));
+  const selector = LANGUAGES.map((language) => ({ notebookType: 'jupyter-notebook', language }));
+  /** Asks the kernel of a cell's notebook about a place in the cell, whose text may be given otherwise than it is. */
   const ask = async <T>(
     document: vscode.TextDocument,
-    question: (kernel: Awaited<ReturnType<ReturnType<Notebooks['kernel']>['client']>>) => Promise<T>,
+    [text, cursor]: readonly [text: string, cursor: number],
+    question: (kernel: KernelClient, ...place: Place) => Promise<T>,
   ): Promise<T | undefined> => {
-    const notebook = vscode.workspace.notebookDocuments.find((each) =>
-      each.getCells().some((cell) => cell.document === document),
+    const notebook = notebooks.find(document);
+    if (!notebook || !vscode.workspace.isTrusted) return undefined;
+    const cells = codeOf(notebook);
+    const earlier = cells.slice(
+      0,
+      cells.findIndex((cell) => cell.document === document),
     );
-    if (!notebook || !notebooks.isOurs(notebook) || !vscode.workspace.isTrusted) return undefined;
     try {
-      return await question(await notebooks.kernel(notebook).client());
+      const kernel = await notebooks.kernel(notebook).client();
+      return await question(
+        kernel,
+        text,
+        cursor,
+        earlier.map((cell) => cell.document.getText()),
+      );
     } catch (error) {
       // No answer is better than an error for each key stroke; running a cell shows what is wrong.
       log.debug(`The kernel did not answer: ${String(error)}`);
       return undefined;
     }
   };
+  const at = (document: vscode.TextDocument, position: vscode.Position): [string, number] => [
+    document.getText(),
+    document.offsetAt(position),
+  ];
 
-  const completion: vscode.CompletionItemProvider = {
+  const completion: vscode.CompletionItemProvider<CellCompletion> = {
     provideCompletionItems: async (document, position, token) => {
-      const cursor = document.offsetAt(position);
-      const reply = await ask(document, (kernel) => kernel.complete(document.getText(), cursor));
+      const reply = await ask(document, at(document, position), (kernel, ...place) =>
+        kernel.complete(...place),
+      );
       if (!reply || token.isCancellationRequested) return [];
       const range = new vscode.Range(
         document.positionAt(reply.cursor_start),
@@ -42,31 +70,71 @@ export function registerLanguageProviders(
       );
       const types = typesOf(reply.metadata);
       return reply.matches.map((match, index) => {
-        const item = new vscode.CompletionItem(match, kindOf(types.get(match)));
+        const item = new CellCompletion(match, kindOf(types.get(match)), document);
         item.range = range;
         // The kernel's order is by relevance.
         item.sortText = String(index).padStart(6, '0');
         return item;
       });
     },
-  };
-  const hover: vscode.HoverProvider = {
-    provideHover: async (document, position, token) => {
-      const cursor = document.offsetAt(position);
-      const reply = await ask(document, (kernel) => kernel.inspect(document.getText(), cursor));
-      if (!reply?.found || token.isCancellationRequested) return undefined;
-      const markdown = reply.data['text/markdown'];
-      const plain = reply.data['text/plain'];
-      if (typeof markdown === 'string') return new vscode.Hover(new vscode.MarkdownString(markdown));
-      if (typeof plain === 'string')
-        return new vscode.Hover(new vscode.MarkdownString().appendCodeblock(plain, 'typescript'));
-      return undefined;
+    resolveCompletionItem: async (item) => {
+      const { document, range, label } = item;
+      if (!(range instanceof vscode.Range) || typeof label !== 'string') return item;
+      // As if it had been chosen.
+      const text = document.getText();
+      const start = document.offsetAt(range.start);
+      const chosen = text.slice(0, start) + label + text.slice(document.offsetAt(range.end));
+      const reply = await ask(document, [chosen, start + label.length], (kernel, ...place) =>
+        kernel.inspect(...place),
+      );
+      const documentation = reply && markdownOf(reply.data);
+      if (documentation) item.documentation = documentation;
+      return item;
     },
   };
+
+  const hover: vscode.HoverProvider = {
+    provideHover: async (document, position, token) => {
+      const reply = await ask(document, at(document, position), (kernel, ...place) =>
+        kernel.inspect(...place),
+      );
+      const markdown = reply?.found && !token.isCancellationRequested ? markdownOf(reply.data) : undefined;
+      return markdown && new vscode.Hover(markdown);
+    },
+  };
+
+  const signatures: vscode.SignatureHelpProvider = {
+    provideSignatureHelp: async (document, position) => {
+      const help = await ask(document, at(document, position), (kernel, ...place) =>
+        kernel.signatures(...place),
+      );
+      if (!help) return undefined;
+      const shown = new vscode.SignatureHelp();
+      shown.signatures = help.signatures.map(({ label, documentation, parameters }) => {
+        const signature = new vscode.SignatureInformation(label, new vscode.MarkdownString(documentation));
+        signature.parameters = parameters.map(
+          (each) => new vscode.ParameterInformation(each.label, each.documentation),
+        );
+        return signature;
+      });
+      shown.activeSignature = help.activeSignature;
+      shown.activeParameter = help.activeParameter;
+      return shown;
+    },
+  };
+
   return vscode.Disposable.from(
     vscode.languages.registerCompletionItemProvider(selector, completion, ...TRIGGERS),
     vscode.languages.registerHoverProvider(selector, hover),
+    vscode.languages.registerSignatureHelpProvider(selector, signatures, '(', ','),
   );
+}
+
+function markdownOf(data: Record<string, unknown>): vscode.MarkdownString | undefined {
+  const { 'text/markdown': markdown, 'text/plain': plain } = data;
+  if (typeof markdown === 'string') return new vscode.MarkdownString(markdown);
+  if (typeof plain === 'string') return new vscode.MarkdownString().appendCodeblock(plain, 'typescript');
+  return undefined;
 }
 
 /** Kinds of completions, as Jupyter's experimental metadata tells them. */
@@ -89,6 +157,9 @@ function kindOf(type: string | undefined): vscode.CompletionItemKind {
     enum: vscode.CompletionItemKind.Enum,
     const: vscode.CompletionItemKind.Constant,
     string: vscode.CompletionItemKind.Value,
+    alias: vscode.CompletionItemKind.Reference,
+    file: vscode.CompletionItemKind.File,
+    directory: vscode.CompletionItemKind.Folder,
   };
   return kinds[type ?? ''] ?? vscode.CompletionItemKind.Variable;
 }

@@ -2,7 +2,7 @@
 import { homedir } from 'node:os';
 import { dirname } from 'node:path';
 import * as vscode from 'vscode';
-import type { JupyterMessage, KernelClient } from '../../kernel/jupyter/client.ts';
+import type { InputQuestion, JupyterMessage, KernelClient } from '../../kernel/jupyter/client.ts';
 import type { CellExecutions } from './cell-executions.ts';
 import type { CellOutput } from './cell-output.ts';
 import { ExecutionOutputs } from './execution-outputs.ts';
@@ -97,6 +97,11 @@ export class NotebookKernel implements vscode.Disposable {
         ),
       );
     this.#client ??= this.#start();
+    return this.#client;
+  }
+
+  /** The client when the kernel has been started. */
+  get running(): Promise<KernelClient> | undefined {
     return this.#client;
   }
 
@@ -200,6 +205,7 @@ export class NotebookKernel implements vscode.Disposable {
       const reply = await client.execute(cell.document.getText(), {
         cellId: cell.document.uri.fragment,
         onMessage: (message) => this.#take(message, execution, output),
+        onInput: askUser,
       });
       success = reply.status === 'ok';
     } catch (error) {
@@ -219,6 +225,22 @@ export class NotebookKernel implements vscode.Disposable {
 
   #cancelQueue(): void {
     for (const execution of this.#queue.splice(0)) this.#executions.end(execution, undefined);
+  }
+}
+
+/** Asks a cell's question in an input box, which closes when the cell ends. */
+async function askUser(
+  { prompt, password }: InputQuestion,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const source = new vscode.CancellationTokenSource();
+  const cancel = (): void => source.cancel();
+  signal.addEventListener('abort', cancel, { once: true });
+  try {
+    return await vscode.window.showInputBox({ prompt, password, ignoreFocusOut: true }, source.token);
+  } finally {
+    signal.removeEventListener('abort', cancel);
+    source.dispose();
   }
 }
 

@@ -1,8 +1,8 @@
 /**
  * A plugin of TypeScript's own server. VS Code gives it every notebook cell as a file by itself, in which the names of
  * other cells and the module 'gpt-lab' do not exist: each use would be underlined as an error, and completions would
- * come twice. For notebooks that use our kernel, which knows all cells, errors of meaning, completions and hovers are
- * therefore left to the kernel; syntax errors stay. Plain CommonJS, since the server loads it as it lies there.
+ * come twice. For notebooks that use our kernel, which knows all cells, errors of meaning, completions, hovers and parameter
+ * hints are therefore left to the kernel; syntax errors stay. Plain CommonJS, since the server loads it as it lies there.
  */
 'use strict';
 
@@ -28,6 +28,7 @@ function create(info) {
     getCompletionsAtPosition: undefined,
     getCompletionEntryDetails: undefined,
     getQuickInfoAtPosition: undefined,
+    getSignatureHelpItems: undefined,
   };
   const proxy = Object.create(null);
   for (const name of Object.keys(service)) {
