@@ -14,7 +14,8 @@ export function jupyterDataDirectory(environment: NodeJS.ProcessEnv = process.en
   if (environment['JUPYTER_DATA_DIR']) return environment['JUPYTER_DATA_DIR'];
   if (process.platform === 'darwin') return join(homedir(), 'Library', 'Jupyter');
   if (process.platform === 'win32') return join(environment['APPDATA'] ?? homedir(), 'jupyter');
-  return join(environment['XDG_DATA_HOME'] ?? join(homedir(), '.local', 'share'), 'jupyter');
+  // An empty value means the default, as in the XDG specification.
+  return join(environment['XDG_DATA_HOME'] || join(homedir(), '.local', 'share'), 'jupyter');
 }
 
 /** Writes the kernelspec below `dataDirectory` and gives its folder. Paths in it are absolute. */
