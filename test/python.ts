@@ -3,9 +3,9 @@ import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { cacheFolder } from '../scripts/workbench.mjs';
 
 const execute = promisify(execFile);
 
@@ -15,12 +15,12 @@ export type PythonEnvironment =
   | { readonly python?: undefined; readonly skip: string };
 
 /**
- * A Python with exactly these packages (`name==version`), installed from PyPI on first use. `GPT_LAB_TEST_CACHE` moves the
- * cache, `GPT_LAB_PYTHON` names the interpreter that it is made with.
+ * A Python with exactly these packages (`name==version`), installed from PyPI on first use. `GPT_LAB_PYTHON` names the
+ * interpreter that it is made with.
  */
 export async function pythonWith(name: string, requirements: readonly string[]): Promise<PythonEnvironment> {
   const base = process.env['GPT_LAB_PYTHON'] ?? 'python3';
-  const cache = process.env['GPT_LAB_TEST_CACHE'] ?? join(homedir(), '.cache', 'gpt-lab-tests');
+  const cache = cacheFolder();
   const hash = createHash('sha256')
     .update([base, ...requirements].join('\n'))
     .digest('hex')
