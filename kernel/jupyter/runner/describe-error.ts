@@ -66,9 +66,11 @@ function reasons(error: Error): string[] {
     for (const each of error.errors as unknown[]) lines.push(`  - ${titleOf(each)}`);
   let cause = error.cause;
   for (let depth = 0; cause !== undefined && depth < MAX_CAUSES; depth++) {
-    lines.push('', `Caused by ${titleOf(cause)}`);
+    // An error of another kind with the same text tells nothing new.
+    const isRepetition = cause instanceof Error && cause.message === error.message;
+    if (!isRepetition) lines.push('', `Caused by ${titleOf(cause)}`);
     if (!(cause instanceof Error)) break;
-    lines.push(...readStack(cause).frames);
+    if (!isRepetition) lines.push(...readStack(cause).frames);
     cause = cause.cause;
   }
   return lines;
