@@ -70,21 +70,29 @@ export function registerLanguageProviders(
       );
       const types = typesOf(reply.metadata);
       return reply.matches.map((match, index) => {
-        const item = new CellCompletion(match, kindOf(types.get(match)), document);
+        const { type, module } = types.get(match) ?? {};
+        const item = new CellCompletion(match, kindOf(type), document);
         item.range = range;
+        if (module !== undefined) {
+          item.label = { label: match, description: module };
+          const edit = `import { ${match} } from '${module}';\n`;
+          item.additionalTextEdits = [vscode.TextEdit.insert(new vscode.Position(0, 0), edit)];
+        }
         // The kernel's order is by relevance.
         item.sortText = String(index).padStart(6, '0');
         return item;
       });
     },
     resolveCompletionItem: async (item) => {
-      const { document, range, label } = item;
-      if (!(range instanceof vscode.Range) || typeof label !== 'string') return item;
+      const { document, range } = item;
+      if (!(range instanceof vscode.Range)) return item;
       // As if it had been chosen.
       const text = document.getText();
-      const start = document.offsetAt(range.start);
-      const chosen = text.slice(0, start) + label + text.slice(document.offsetAt(range.end));
-      const reply = await ask(document, [chosen, start + label.length], (kernel, ...place) =>
+      const name = typeof item.label === 'string' ? item.label : item.label.label;
+      const before =
+        (item.additionalTextEdits?.[0]?.newText ?? '') + text.slice(0, document.offsetAt(range.start));
+      const chosen = before + name + text.slice(document.offsetAt(range.end));
+      const reply = await ask(document, [chosen, before.length + name.length], (kernel, ...place) =>
         kernel.inspect(...place),
       );
       const documentation = reply && markdownOf(reply.data);
@@ -138,10 +146,9 @@ function markdownOf(data: Record<string, unknown>): vscode.MarkdownString | unde
 }
 
 /** Kinds of completions, as Jupyter's experimental metadata tells them. */
-function typesOf(metadata: unknown): Map<string, string> {
-  const types = (metadata as Record<string, unknown> | undefined)?.['_jupyter_types_experimental'];
-  if (!Array.isArray(types)) return new Map();
-  return new Map(types.map((each: { text: string; type: string }) => [each.text, each.type]));
+function typesOf(metadata: Record<string, unknown>): Map<string, { type: string; module?: string }> {
+  const types = metadata['_jupyter_types_experimental'] as { text: string; type: string; module?: string }[];
+  return new Map(types.map((each) => [each.text, each]));
 }
 
 function kindOf(type: string | undefined): vscode.CompletionItemKind {

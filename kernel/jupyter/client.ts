@@ -148,7 +148,10 @@ export class KernelClient {
     return (await this.#request('execute_request', request)) as unknown as ExecuteReply;
   }
 
-  /** Completions at `cursor`, counted in UTF-16 units. `earlier`: the notebook's cells before, run or not. */
+  /**
+   * Completions at `cursor`, counted in UTF-16 units. `earlier`: the notebook's cells before, run or not. The metadata names
+   * the module of those that would have to be imported.
+   */
   async complete(code: string, cursor: number, earlier: readonly string[] = []): Promise<CompleteReply> {
     const content = await this.#ask('complete_request', position(code, cursor, earlier));
     const { matches, cursor_start, cursor_end, metadata } = content as unknown as CompleteReply;
@@ -321,6 +324,6 @@ function position(code: string, cursor: number, earlier: readonly string[]): Req
   return {
     channel: 'shell',
     content: { code, cursor_pos: toCodePoints(code, cursor), detail_level: 0 },
-    metadata: { 'gpt-lab': { earlierCells: earlier } },
+    metadata: { 'gpt-lab': { earlierCells: earlier, imports: true } },
   };
 }

@@ -1,6 +1,7 @@
 /**
  * Requests about code, answered by the language process. `signatures_request` and `diagnostics_request` are our own; all
- * take the notebook's cells before the one that is asked about in their metadata, since they may not have been run yet.
+ * take the notebook's cells before the one that is asked about in their metadata, since they may not have been run yet, and
+ * whether the client can add an import for what it completes.
  */
 import { z } from 'zod';
 import { toCodePoints, toUtf16 } from './code-points.ts';
@@ -11,7 +12,9 @@ import type { ReceivedMessage } from './wire.ts';
 
 const positionContent = z.object({ code: z.string(), cursor_pos: z.int().nonnegative() });
 const cellsContent = z.object({ cells: z.array(z.string()) });
-const ownMetadata = z.object({ 'gpt-lab': z.object({ earlierCells: z.array(z.string()) }).optional() });
+const ownMetadata = z.object({
+  'gpt-lab': z.object({ earlierCells: z.array(z.string()), imports: z.boolean().default(false) }).optional(),
+});
 
 type Answer = (request: ReceivedMessage) => Promise<Content>;
 
@@ -56,8 +59,8 @@ export function languageAnswers(service: LanguageService): Record<string, Answer
   };
 }
 
-function positionOf({ content, metadata }: ReceivedMessage): CellPosition {
+function positionOf({ content, metadata }: ReceivedMessage): CompletionPosition {
   const { code, cursor_pos } = positionContent.parse(content);
-  const earlier = ownMetadata.parse(metadata)['gpt-lab']?.earlierCells ?? [];
-  return { code, cursor: toUtf16(code, cursor_pos), earlier };
+  const { earlierCells: earlier = [], imports = false } = ownMetadata.parse(metadata)['gpt-lab'] ?? {};
+  return { code, cursor: toUtf16(code, cursor_pos), earlier, imports };
 }

@@ -42,7 +42,7 @@ describe('the language service', () => {
     return { code: marked.replace('|', ''), cursor, earlier };
   }
   function matches(marked: string, earlier?: readonly string[]): string[] {
-    return complete(notebook.ask(at(marked, earlier))).matches.map(({ text }) => text);
+    return complete(notebook.ask(at(marked, earlier)), false).matches.map(({ text }) => text);
   }
   function inspected(marked: string, earlier?: readonly string[]): Inspection | null {
     return inspect(notebook.ask(at(marked, earlier)));
@@ -52,7 +52,7 @@ describe('the language service', () => {
   }
 
   test('completes members, from where the word begins', () => {
-    const { start, matches: found } = complete(notebook.ask(at('"text".toUpp|')));
+    const { start, matches: found } = complete(notebook.ask(at('"text".toUpp|')), false);
     assert.deepEqual([start, found], [7, [{ text: 'toUpperCase', type: 'method' }]]);
   });
 
@@ -94,6 +94,19 @@ describe('the language service', () => {
     assert.deepEqual(matches("import { helped } from './help|'"), ['helper']);
     assert.deepEqual(matches("import data from './data.json';\ndata.|"), ['version']);
     assert.deepEqual(matches('displ|'), ['display']);
+  });
+
+  test('offers what would have to be imported, with its module, where the client can add that', () => {
+    notebook.addExecuted('export const trainees = 1;');
+    const offered = (marked: string): unknown =>
+      complete(notebook.ask(at(marked)), true).matches.map(({ text, module }) => [text, module]);
+    assert.deepEqual(offered('trai|'), [
+      ['trainees', undefined],
+      ['train', 'gpt-lab'],
+    ]);
+    assert.deepEqual(offered('readFileSy|'), [['readFileSync', 'node:fs']]);
+    assert.deepEqual(matches('trai|'), ['trainees']);
+    notebook.forget();
   });
 
   test('sees files that were written while cells ran', () => {

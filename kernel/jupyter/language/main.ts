@@ -13,7 +13,7 @@ import { signatureHelp } from './signatures.ts';
 const notebook = new NotebookScope(new Project(process.cwd()));
 
 const answers: { [Name in QuestionName]: (question: Questions[Name]['ask']) => Questions[Name]['answer'] } = {
-  complete: (question) => complete(notebook.ask(question)),
+  complete: (question) => complete(notebook.ask(question), question.imports),
   inspect: (question) => inspect(notebook.ask(question)),
   signatures: (question) => signatureHelp(notebook.ask(question)),
   diagnose: ({ cells }) => notebook.askAll(cells).map(diagnose),
@@ -41,4 +41,4 @@ function answer({ id, name, question }: Extract<LanguageCommand, { type: 'ask' }
 process.on('disconnect', () => process.exit(0));
 process.on('message', (command: LanguageCommand) => obey(command));
 // Reads the libraries' declarations, so that the first question need not wait for them.
-answers.complete({ code: '', cursor: 0, earlier: [] });
+answers.complete({ code: '', cursor: 0, earlier: [], imports: false });

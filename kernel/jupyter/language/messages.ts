@@ -7,6 +7,12 @@ export interface CellPosition {
   readonly earlier: readonly string[];
 }
 
+/** A place where something is to be completed. */
+export interface CompletionPosition extends CellPosition {
+  /** Whether what would have to be imported is offered, too. */
+  readonly imports: boolean;
+}
+
 /** What may follow at the cursor: `matches` replace what stands from `start` to the cursor, the likeliest first. */
 export interface Completions {
   readonly start: number;
@@ -17,6 +23,8 @@ export interface Match {
   readonly text: string;
   /** `function`, `class`, `property`, …: what front ends choose an icon by. */
   readonly type: string;
+  /** The module that it is to be imported from. */
+  readonly module?: string;
 }
 
 /** What is at the cursor. */
@@ -53,7 +61,7 @@ export interface Diagnostic {
 
 /** Every question, by its name: what is asked, and what is answered. */
 export interface Questions {
-  complete: { ask: CellPosition; answer: Completions };
+  complete: { ask: CompletionPosition; answer: Completions };
   inspect: { ask: CellPosition; answer: Inspection | null };
   signatures: { ask: CellPosition; answer: SignatureHelp | null };
   /** One list per cell of the notebook. */
