@@ -92,9 +92,11 @@ export class CellRunner {
     this.#send({ type: 'input', ...answer });
   }
 
-  /** Stops the cell that runs, keeping the state. */
-  interrupt(): void {
-    if (this.#child && this.#waiting) pipeOf(this.#child, 'interrupts').write(`${this.#waiting.number}\n`);
+  /** Stops the cell that runs, keeping the state; false when none does. */
+  interrupt(): boolean {
+    if (!this.#child || !this.#waiting) return false;
+    pipeOf(this.#child, 'interrupts').write(`${this.#waiting.number}\n`);
+    return true;
   }
 
   /** Ends the process and all that cells have started in it. */

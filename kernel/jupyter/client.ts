@@ -12,6 +12,8 @@ export type { JupyterMessage } from './wire.ts';
 const START_DEADLINE = 30_000;
 /** Time that a kernel has to end by itself, ms. */
 const END_DEADLINE = 3_000;
+/** Time after which a new kernel is asked again, ms. */
+const RETRY = 250;
 
 type Content = Record<string, unknown>;
 
@@ -101,6 +103,8 @@ export class KernelClient {
   readonly #session = randomUUID();
   #die: (death: { reason: string }) => void = () => undefined;
   #process: KernelProcess | undefined;
+  /** Called when the kernel knows of our subscription. */
+  #welcomed: () => void = () => undefined;
   #channels: KernelChannels | undefined;
 
   /** For `startKernel`. */
@@ -221,24 +225,35 @@ export class KernelClient {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Asks until an answer and an output have come: subscriptions take a moment. */
+  /** Asks until an answer and its idle have come: outputs reach us only once the kernel knows of our subscription. */
   async #answers(kernel: KernelProcess): Promise<void> {
-    const asked = async (): Promise<true> => {
-      await this.#request('kernel_info_request', { channel: 'control', content: {} });
-      return true;
-    };
-    const deadline = Date.now() + START_DEADLINE;
-    while (this.#process === kernel) {
-      let timer: NodeJS.Timeout | undefined;
-      const waited = new Promise<false>((resolve) => (timer = setTimeout(resolve, 250, false)));
-      const answered = await Promise.race([asked(), waited]).finally(() => clearTimeout(timer));
-      if (answered) return;
-      if (Date.now() > deadline) {
-        await this.shutdown();
-        throw new Error(`The kernel did not answer within ${START_DEADLINE / 1000} s\n${kernel.lastWords}`);
-      }
+    let retry: NodeJS.Timeout | undefined;
+    let deadline: NodeJS.Timeout | undefined;
+    const answered = new Promise<void>((resolve, reject) => {
+      const ask = (): void => {
+        const asked = this.#request('kernel_info_request', { channel: 'control', content: {} });
+        asked.then(
+          () => resolve(),
+          () => undefined, // the kernel's end is told below
+        );
+      };
+      const fail = (how: string): void => reject(new Error(`The kernel ${how}\n${kernel.lastWords}`));
+      void kernel.ended.then(() => fail('ended at its start'));
+      retry = setInterval(ask, RETRY);
+      deadline = setTimeout(() => fail(`did not answer within ${START_DEADLINE / 1000} s`), START_DEADLINE);
+      this.#welcomed = ask;
+      ask();
+    });
+    try {
+      await answered;
+    } catch (error) {
+      await this.shutdown();
+      throw error;
+    } finally {
+      clearInterval(retry);
+      clearTimeout(deadline);
+      this.#welcomed = () => undefined;
     }
-    throw new Error(`The kernel ended at its start\n${kernel.lastWords}`);
   }
 
   /** As `#request`; what the kernel could not answer rejects. */
@@ -288,7 +303,10 @@ export class KernelClient {
       pending.settle();
       return;
     }
-    if (type === 'iopub_welcome') return;
+    if (type === 'iopub_welcome') {
+      this.#welcomed();
+      return;
+    }
     if (pending) pending.onMessage(message);
     else for (const listener of [...this.#listeners]) listener(message);
   }

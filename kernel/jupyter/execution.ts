@@ -2,12 +2,11 @@
 import { z } from 'zod';
 import { CellOutput } from './cell-output.ts';
 import { CellRunner, type CellActivity } from './cell-runner.ts';
-import { cellName, excerpt } from './excerpt.ts';
+import { compile } from './compile.ts';
 import type { History } from './history.ts';
 import { InputRequests } from './input-requests.ts';
-import type { CellError, Code, ExpressionResult } from './runner/messages.ts';
+import { INTERRUPTED, type Code, type ExpressionResult, type Outcome } from './runner/messages.ts';
 import type { Content, KernelSockets, Request } from './sockets.ts';
-import { CellSyntaxError, transformCell } from './transform.ts';
 import type { Header } from './wire.ts';
 
 const executeRequest = z.object({
@@ -42,6 +41,8 @@ export class Execution {
   readonly #remembered = new Map<string, { header: Header; silent: boolean }>();
   #count = 0;
   #running: Request | undefined;
+  /** One that was interrupted before its code had come to the runner. */
+  #stopped: Request | undefined;
   /** Requests so far; those up to `abortUntil` were queued behind a cell that failed, and are not run. */
   #arrivals = 0;
   #abortUntil = 0;
@@ -76,7 +77,7 @@ export class Execution {
 
   /** Stops the running cell; variables are kept, what is queued behind it is not run. */
   interrupt(): void {
-    this.#runner.interrupt();
+    if (!this.#runner.interrupt()) this.#stopped = this.#running;
   }
 
   /** Ends the process of the cells. */
@@ -105,7 +106,7 @@ export class Execution {
     const id = request.header.msg_id;
     this.#publish(id, 'execute_input', { code, execution_count: this.#count });
     this.#running = request;
-    const { error, expressions = {} } = await this.#run(id, content).finally(() => {
+    const { error, expressions = {} } = await this.#run(request, content).finally(() => {
       this.#running = undefined;
       this.#output.flush();
       this.#output.end(id);
@@ -124,41 +125,30 @@ export class Execution {
     return { status: 'error', execution_count: this.#count, ename, evalue, traceback };
   }
 
-  async #run(
-    id: string,
-    { code, user_expressions, store_history }: ExecuteRequest,
-  ): Promise<{ error?: CellError; expressions?: Record<string, ExpressionResult> }> {
+  async #run(request: Request, content: ExecuteRequest): Promise<Outcome> {
+    const { code, user_expressions, store_history } = content;
     if (code.trim() === '') return {};
-    let cell: Code;
-    try {
-      cell = { ...transformCell(code), source: code };
-    } catch (error) {
-      if (error instanceof CellSyntaxError) return { error: describeSyntaxError(error, this.#count, code) };
-      throw error;
-    }
-    this.#listeners.executing(code);
+    const compiled = await compile(code, this.#count);
+    if ('error' in compiled) return compiled;
     const expressions: Record<string, Code> = {};
     const mistaken: Record<string, ExpressionResult> = {};
     for (const [name, source] of Object.entries(user_expressions)) {
-      try {
-        expressions[name] = { ...transformCell(source), source };
-      } catch (error) {
-        if (!(error instanceof CellSyntaxError)) throw error;
-        mistaken[name] = { status: 'error', ...describeSyntaxError(error, this.#count, source) };
-      }
+      const expression = await compile(source, this.#count);
+      if ('code' in expression) expressions[name] = expression.code;
+      else mistaken[name] = { status: 'error', ...expression.error };
     }
-    const outcome = await this.#runner.execute({ request: id, count: this.#count, expressions, ...cell });
+    if (this.#stopped === request) return { error: INTERRUPTED };
+    this.#listeners.executing(code);
+    const id = request.header.msg_id;
+    const cell = { request: id, count: this.#count, expressions, ...compiled.code };
+    const { result: data, error, expressions: evaluated } = await this.#runner.execute(cell);
     this.#output.flush();
-    if (outcome.result) {
-      const text = outcome.result['text/plain'];
+    if (data) {
+      const text = data['text/plain'];
       if (store_history && typeof text === 'string') this.#history.addOutput(text);
-      const { result: data } = outcome;
       this.#publish(id, 'execute_result', { execution_count: this.#count, data, metadata: {} });
     }
-    return {
-      ...(outcome.error && { error: outcome.error }),
-      expressions: { ...outcome.expressions, ...mistaken },
-    };
+    return error ? { error } : { expressions: { ...evaluated, ...mistaken } };
   }
 
   #take(activity: CellActivity): void {
@@ -209,10 +199,4 @@ export class Execution {
     const evalue = 'An earlier cell failed, so this one was not run';
     return { status: 'error', execution_count: this.#count, ename: 'Aborted', evalue, traceback: [] };
   }
-}
-
-function describeSyntaxError(error: CellSyntaxError, count: number, code: string): CellError {
-  const { message, line, column } = error;
-  const where = excerpt({ where: cellName(count), lines: code.split('\n'), line, column });
-  return { ename: 'SyntaxError', evalue: message, traceback: [where, '', `SyntaxError: ${message}`] };
 }

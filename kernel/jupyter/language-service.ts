@@ -1,5 +1,6 @@
 /** The supervisor's side of the language process: started when the first question comes, replaced when it dies. */
 import { fork, type ChildProcess } from 'node:child_process';
+import { getCompileCacheDir } from 'node:module';
 import { distFile } from '../home.ts';
 import type { LanguageCommand, LanguageReport, QuestionName, Questions } from './language/messages.ts';
 
@@ -69,7 +70,7 @@ export class LanguageService {
     const child = fork(distFile('kernel', 'language.js'), {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
       execArgv: [],
-      env: { ...process.env, ELECTRON_RUN_AS_NODE: '1' },
+      env: { ...process.env, ELECTRON_RUN_AS_NODE: '1', NODE_COMPILE_CACHE: getCompileCacheDir() },
     });
     child.on('message', (report: LanguageReport) => this.#take(report));
     child.on('error', (error) => this.#died(child, error.message));

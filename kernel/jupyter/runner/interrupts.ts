@@ -9,15 +9,6 @@ import { distFile } from '../../home.ts';
 import { BREAK_OFF, SLOT, type InterruptThread } from './interrupt-state.ts';
 import { DESCRIPTORS } from './messages.ts';
 
-/** The error of a cell that was interrupted. */
-export class Interrupted extends Error {
-  override readonly name = 'Interrupted';
-
-  constructor() {
-    super('The cell was interrupted; variables are kept');
-  }
-}
-
 /** The main thread's side. */
 export class Interrupts {
   readonly #memory = new Int32Array(new SharedArrayBuffer(8));

@@ -10,15 +10,23 @@ import { currentRequest, onBehalfOf } from './current-request.ts';
 import { describeError } from './describe-error.ts';
 import { evaluate } from './evaluate.ts';
 import { confirm, prompt, takeAnswer } from './input.ts';
-import { Interrupted, Interrupts } from './interrupts.ts';
-import type { Code, Execute, ExpressionResult, MimeBundle, Outcome, RunnerCommand } from './messages.ts';
+import { Interrupts } from './interrupts.ts';
+import {
+  INTERRUPTED,
+  type Code,
+  type Execute,
+  type ExpressionResult,
+  type MimeBundle,
+  type Outcome,
+  type RunnerCommand,
+} from './messages.ts';
 import { importFromCell, importMeta, installModuleHooks, requireFromCell } from './modules.ts';
 import { report } from './report.ts';
 import { rememberSource } from './sources.ts';
 import { captureStream } from './streams.ts';
 
 const interrupts = new Interrupts((number) =>
-  report({ type: 'done', number, outcome: { error: describeError(new Interrupted()) } }),
+  report({ type: 'done', number, outcome: { error: INTERRUPTED } }),
 );
 
 const host: Host = {
@@ -74,7 +82,7 @@ async function execute(command: Execute): Promise<void> {
   if (interrupt === 'ended') return;
   // Code that was broken off ends with whatever the engine makes of it; a process that it waited for, with an error.
   const broken = interrupt === 'asked' && outcome.error;
-  report({ type: 'done', number, outcome: broken ? { error: describeError(new Interrupted()) } : outcome });
+  report({ type: 'done', number, outcome: broken ? { error: INTERRUPTED } : outcome });
 }
 
 async function outcomeOf(command: Execute): Promise<Outcome> {

@@ -47,6 +47,15 @@ export interface CellError {
   readonly traceback: readonly string[];
 }
 
+const INTERRUPTION = 'The cell was interrupted; variables are kept';
+
+/** The error of a cell that was interrupted. */
+export const INTERRUPTED: CellError = {
+  ename: 'Interrupted',
+  evalue: INTERRUPTION,
+  traceback: [`Interrupted: ${INTERRUPTION}`],
+};
+
 /** Representations by MIME type. */
 export type MimeBundle = Record<string, unknown>;
 
