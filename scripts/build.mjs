@@ -99,6 +99,15 @@ async function buildTypeScript() {
   }
   await Promise.all(bundles().map((options) => esbuild.build(options)));
   buildDeclarations();
+  installPlugin();
+}
+
+/** TypeScript's server looks for the plugin that package.json names among the extension's packages. */
+function installPlugin() {
+  const target = join(root, 'node_modules', 'gpt-lab-typescript-plugin');
+  mkdirSync(target, { recursive: true });
+  for (const file of ['package.json', 'plugin.cjs'])
+    copyFileSync(join(root, 'extension', 'typescript-plugin', file), join(target, file));
 }
 
 /** `dist/types`: what the language service shows of 'gpt-lab'. */

@@ -77,8 +77,8 @@ function writeManifest() {
   } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   void [scripts, devDependencies, allowScripts, isPrivate];
   // What is bundled needs no package; vsce packs the packages that are named here.
-  const shipped = ['zeromq', 'typescript', '@types/node'];
-  const all = { ...manifest.dependencies, ...devDependencies };
+  const shipped = ['zeromq', 'typescript', '@types/node', 'gpt-lab-typescript-plugin'];
+  const all = { ...manifest.dependencies, ...devDependencies, 'gpt-lab-typescript-plugin': '*' };
   manifest.dependencies = Object.fromEntries(shipped.map((name) => [name, all[name]]));
   writeFileSync(join(stage, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
   return manifest.version;
@@ -108,6 +108,7 @@ export async function packageExtension() {
     take('samples/data');
     takeZeromq();
     takeTypeScript();
+    take('node_modules/gpt-lab-typescript-plugin');
     // Everything that was staged is meant to travel; vsce warns where nothing says so.
     writeFileSync(join(stage, '.vscodeignore'), '');
     return writeManifest();
