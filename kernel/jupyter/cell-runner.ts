@@ -13,7 +13,7 @@ import {
 import { killGroup } from './runner/process-group.ts';
 
 /** What a cell does while it runs and after. */
-export type CellActivity = Exclude<RunnerReport, { type: 'done' }>;
+export type CellActivity = Exclude<RunnerReport, { type: 'done' | 'members' }>;
 
 /** What the runner needs to know of the rest of the kernel. */
 export interface RunnerSurroundings {
@@ -28,6 +28,8 @@ export interface RunnerSurroundings {
 
 /** So much of what the process wrote last is searched for the reason of its death, characters. */
 const LAST_WORDS = 4096;
+/** A completion waits no longer for the members of a value, ms. */
+const MEMBERS_DEADLINE = 250;
 
 /**
  * An interrupt may break off a timer's callback, which leaves Node's books of asynchronous calls open; it would abort the
@@ -43,7 +45,9 @@ export class CellRunner {
   readonly #surroundings: RunnerSurroundings;
   #child: ChildProcess | undefined;
   #waiting: { number: number; resolve: (outcome: Outcome) => void } | undefined;
+  readonly #members = new Map<number, (names: readonly string[]) => void>();
   #executions = 0;
+  #asked = 0;
   #latest = '';
   #lastWords = '';
   #ended = false;
@@ -92,6 +96,21 @@ export class CellRunner {
     this.#send({ type: 'input', ...answer });
   }
 
+  /** Members of a value as it is now; none when the process is not free to say so soon. */
+  async members(expression: string): Promise<readonly string[]> {
+    if (!this.#child) return [];
+    const id = ++this.#asked;
+    let timer: NodeJS.Timeout | undefined;
+    const names = await new Promise<readonly string[]>((resolve) => {
+      this.#members.set(id, resolve);
+      timer = setTimeout(resolve, MEMBERS_DEADLINE, []);
+      this.#send({ type: 'members', id, expression });
+    });
+    clearTimeout(timer);
+    this.#members.delete(id);
+    return names;
+  }
+
   /** Stops the cell that runs, keeping the state; false when none does. */
   interrupt(): boolean {
     if (!this.#child || !this.#waiting) return false;
@@ -114,6 +133,7 @@ export class CellRunner {
     pipe.on('data', (chunk: Buffer) => {
       for (const report of reader.take(chunk)) {
         if (report.type === 'done') this.#done(report);
+        else if (report.type === 'members') this.#members.get(report.id)?.(report.names);
         else this.#surroundings.take(report);
       }
       const congestion = this.#surroundings.congestion();

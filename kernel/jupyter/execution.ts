@@ -80,6 +80,11 @@ export class Execution {
     if (!this.#runner.interrupt()) this.#stopped = this.#running;
   }
 
+  /** Members of a value as it is now. */
+  members(expression: string): Promise<readonly string[]> {
+    return this.#runner.members(expression);
+  }
+
   /** Ends the process of the cells. */
   end(): void {
     this.#runner.end();

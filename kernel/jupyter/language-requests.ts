@@ -6,7 +6,7 @@
 import { z } from 'zod';
 import { toCodePoints, toUtf16 } from './code-points.ts';
 import type { LanguageService } from './language-service.ts';
-import type { CompletionPosition } from './language/messages.ts';
+import type { CellPosition, Match } from './language/messages.ts';
 import type { Content } from './sockets.ts';
 import type { ReceivedMessage } from './wire.ts';
 
@@ -18,13 +18,28 @@ const ownMetadata = z.object({
 
 type Answer = (request: ReceivedMessage) => Promise<Content>;
 
-/** The answers, by type of the request. */
-export function languageAnswers(service: LanguageService): Record<string, Answer> {
+/** A chain of names, a dot, and the beginning of another. */
+const MEMBER = /([\p{ID_Start}$_][\p{ID_Continue}$]*(?:\.[\p{ID_Continue}$]+)*)\.([\p{ID_Continue}$]*)$/u;
+
+/** The answers, by type of the request. `members` knows the members of a value as it is now. */
+export function languageAnswers(
+  service: LanguageService,
+  members: (expression: string) => Promise<readonly string[]>,
+): Record<string, Answer> {
+  /** Where types say nothing, the value may. */
+  const fromValues = async ({ code, cursor }: CellPosition): Promise<Match[]> => {
+    const [, expression, word = ''] = MEMBER.exec(code.slice(0, cursor)) ?? [];
+    if (expression === undefined) return [];
+    const names = (await members(expression)).filter((name) => name.startsWith(word));
+    return names.map((text) => ({ text, type: 'property' }));
+  };
   return {
     complete_request: async (request) => {
       const position = positionOf(request);
       const { code, cursor } = position;
-      const { start, matches } = await service.ask('complete', position);
+      const found = await service.ask('complete', position);
+      const { start } = found;
+      const matches = found.matches.length > 0 ? found.matches : await fromValues(position);
       const [from, to] = [toCodePoints(code, start), toCodePoints(code, cursor)];
       return {
         status: 'ok',

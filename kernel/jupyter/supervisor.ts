@@ -63,7 +63,7 @@ const kernelInfo: Content = {
 /** What each request is answered with; execute requests are not here, since they wait for one another. */
 const answers: Record<string, (request: Request) => Content | Promise<Content> | undefined> = {
   kernel_info_request: () => kernelInfo,
-  ...languageAnswers(language),
+  ...languageAnswers(language, (expression) => execution.members(expression)),
   is_complete_request: async ({ content }) => {
     const { completeness } = await import('./completeness.ts');
     return { ...completeness(String(content['code'])) };

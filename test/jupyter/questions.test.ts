@@ -20,6 +20,16 @@ test('completion and inspection know the cells that were run; positions are in U
   assert.match(String(data['text/markdown']), /^```typescript\nconst cat: .*```\n\nA cat\.$/s);
 });
 
+test('where types say nothing, the values that there are do, unless looking at them would do something', async () => {
+  await kernel.run(
+    'const parsed = JSON.parse(\'{ "deep": { "deeper": 1, "not-a-name": 2 } }\');\nlet looked = 0;\nconst guarded: any = { get trap() { return { looked: ++looked }; } };',
+  );
+  assert.deepEqual((await kernel.client.complete('parsed.', 7)).matches, ['deep']);
+  assert.deepEqual((await kernel.client.complete('parsed.deep.de', 14)).matches, ['deeper']);
+  assert.deepEqual((await kernel.client.complete('guarded.trap.', 13)).matches, []);
+  assert.equal((await kernel.run('looked')).result, '0');
+});
+
 test('cells that were not run are known when the client tells them', async () => {
   const earlier = ['const notRun = { yet: 1 };', 'function twice(n: number) { return 2 * n; }'];
   assert.deepEqual((await kernel.client.complete('notRun.', 7, earlier)).matches, ['yet']);

@@ -11,6 +11,7 @@ import { describeError } from './describe-error.ts';
 import { evaluate } from './evaluate.ts';
 import { confirm, prompt, takeAnswer } from './input.ts';
 import { Interrupts } from './interrupts.ts';
+import { liveMembers } from './live-members.ts';
 import {
   INTERRUPTED,
   type Code,
@@ -107,8 +108,16 @@ async function evaluateExpression(code: Code): Promise<ExpressionResult> {
 }
 
 function obey(command: RunnerCommand): void {
-  if (command.type === 'input') takeAnswer(command);
-  else void execute(command);
+  switch (command.type) {
+    case 'execute':
+      void execute(command);
+      break;
+    case 'input':
+      takeAnswer(command);
+      break;
+    case 'members':
+      report({ type: 'members', id: command.id, names: liveMembers(command.expression) });
+  }
 }
 
 captureStream('stdout');

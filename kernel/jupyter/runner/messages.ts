@@ -38,7 +38,9 @@ export interface Execute extends Code {
 export type RunnerCommand =
   | Execute
   /** What the user has typed, or why there is nobody to ask. */
-  | { readonly type: 'input'; readonly id: number; readonly value?: string; readonly refusal?: string };
+  | { readonly type: 'input'; readonly id: number; readonly value?: string; readonly refusal?: string }
+  /** Asks for the members that the value of an expression has. */
+  | { readonly type: 'members'; readonly id: number; readonly expression: string };
 
 /** An error as Jupyter shows it. */
 export interface CellError {
@@ -92,6 +94,7 @@ export type RunnerReport =
       readonly question: string;
       readonly password: boolean;
     }
+  | { readonly type: 'members'; readonly id: number; readonly names: readonly string[] }
   /** The cell of that number has ended. */
   | { readonly type: 'done'; readonly number: number; readonly outcome: Outcome };
 
