@@ -6,7 +6,7 @@
 import { z } from 'zod';
 import { toCodePoints, toUtf16 } from './code-points.ts';
 import type { LanguageService } from './language-service.ts';
-import type { CellPosition, Match } from './language/messages.ts';
+import type { CellPosition, CompletionPosition, Match } from './language/messages.ts';
 import type { Content } from './sockets.ts';
 import type { ReceivedMessage } from './wire.ts';
 
