@@ -116,7 +116,7 @@ test('a mistake is told with its line and column', () => {
 
 test('the source map leads to the lines of the cell', () => {
   const source = 'interface A {\n  b: number;\n}\nfunction f(): never {\n  throw new Error();\n}\nf();';
-  const { code, map } = transformCell(source);
+  const { code, map = '' } = transformCell(source);
   const lines = code.split('\n');
   const line = lines.findIndex((each) => each.includes('throw'));
   const column = lines[line]?.indexOf('new Error') ?? 0;
@@ -125,4 +125,39 @@ test('the source map leads to the lines of the cell', () => {
     4,
     source.split('\n')[4]?.indexOf('new Error'),
   ]);
+});
+
+test('what is JavaScript as it stands is left as it stands, anything else is compiled', () => {
+  const plain = [
+    '1 + 1',
+    'let a = b ? { c, ...d } : [e?.f, `g${h}`];',
+    "for (const x of await y()) if (x instanceof Z || 'k' in x) console.log(x ?? !x);",
+    'try { (async (a = 1, { b }, ...c) => { const d = 5; return d ** 2; })(); } catch { throw e; }',
+    '({ a: 1 }).a // a comment',
+  ];
+  for (const source of plain) assert.equal(transformCell(source).map, undefined, source);
+  const compiled = [
+    'const a = 1',
+    'var a',
+    'for (var i = 0; ;) ;',
+    'let a: number',
+    'a as b',
+    'a!',
+    'f<T>(x)',
+    '(a?) => a',
+    '(a: number) => a',
+    'function f() {}',
+    'class A {}',
+    "import 'a'",
+    "await import('a')",
+    'import.meta.url',
+    'export default 1',
+    'type A = 1',
+    'enum A {}',
+    '@a class B {}',
+    'using a = b',
+    '(function (this: A) {})',
+    'try {} catch (e: any) {}',
+  ];
+  for (const source of compiled) assert.notEqual(transformCell(source).map, undefined, source);
 });

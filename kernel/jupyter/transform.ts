@@ -6,12 +6,13 @@
  */
 import ts from 'typescript';
 import { hoistVariables } from './hoist-variables.ts';
+import { parsePlainJavaScript } from './plain-javascript.ts';
 
 /** A cell that can be run. */
 export interface TransformedCell {
   readonly code: string;
-  /** Source map (version 3, JSON) from `code` to the cell. */
-  readonly map: string;
+  /** Source map (version 3, JSON) from `code` to the cell; without one, `code` is the cell, one line further down. */
+  readonly map?: string;
 }
 
 /** A cell that cannot be parsed. Line and column count from 1. */
@@ -29,6 +30,11 @@ export class CellSyntaxError extends SyntaxError {
 
 const { factory, SyntaxKind } = ts;
 
+/** A directive is a value too: that of a cell without another. */
+const PROLOGUE = "'use strict'; void 0;";
+/** After whatever the cell ends with, a comment for instance. */
+const NO_RESULT = '\n;void 0;';
+
 const compilerOptions: ts.CompilerOptions = {
   target: ts.ScriptTarget.ES2023,
   module: ts.ModuleKind.ESNext,
@@ -40,6 +46,8 @@ const compilerOptions: ts.CompilerOptions = {
 
 /** Transforms a cell. Throws CellSyntaxError. */
 export function transformCell(source: string): TransformedCell {
+  const plain = parsePlainJavaScript(source);
+  if (plain) return { code: `${PROLOGUE}\n${source}${endsWithExpression(plain) ? '' : NO_RESULT}` };
   let showsResult = false;
   const result = ts.transpileModule(source, {
     fileName: 'cell.ts',

@@ -15,8 +15,8 @@ export const DESCRIPTORS = {
 export interface Code {
   /** JavaScript in REPL mode. */
   readonly code: string;
-  /** Source map of `code`, JSON. */
-  readonly map: string;
+  /** Source map of `code`, JSON; without one, `code` is the source, one line further down. */
+  readonly map?: string;
   /** TypeScript, for quoting lines in errors. */
   readonly source: string;
 }

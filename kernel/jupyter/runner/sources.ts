@@ -5,7 +5,7 @@ import type { Place } from '../excerpt.ts';
 interface Source {
   readonly where: string;
   readonly text: string;
-  readonly map: string;
+  readonly map?: string | undefined;
   /** Made when an error first asks for it. */
   parsed?: SourceMap;
 }
@@ -13,7 +13,7 @@ interface Source {
 const sources = new Map<string, Source>();
 
 /** Remembers a source under `name`, the URL in stacks; `where` is how users see it. */
-export function rememberSource(name: string, source: { where: string; text: string; map: string }): void {
+export function rememberSource(name: string, source: Omit<Source, 'parsed'>): void {
   sources.set(name, { ...source });
 }
 
@@ -21,13 +21,11 @@ export function rememberSource(name: string, source: { where: string; text: stri
 export function originalPlace(name: string, line: number, column: number): Place | undefined {
   const source = sources.get(name);
   if (!source) return undefined;
-  source.parsed ??= new SourceMap(JSON.parse(source.map) as SourceMapPayload);
+  const { where, text, map } = source;
+  const lines = text.split('\n');
+  if (map === undefined) return { where, lines, line: line - 1, column };
+  source.parsed ??= new SourceMap(JSON.parse(map) as SourceMapPayload);
   const entry = source.parsed.findEntry(line - 1, column - 1);
-  const found = 'originalLine' in entry;
-  return {
-    where: source.where,
-    lines: source.text.split('\n'),
-    line: found ? entry.originalLine + 1 : line,
-    column: found ? entry.originalColumn + 1 : 1,
-  };
+  if (!('originalLine' in entry)) return { where, lines, line, column: 1 };
+  return { where, lines, line: entry.originalLine + 1, column: entry.originalColumn + 1 };
 }
