@@ -73,8 +73,8 @@ function tell({ check, status, detail, advice }: Finding): void {
 function checkNode(): Omit<Finding, 'check'> {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
   const detail = `${process.version} at ${process.execPath}, gpt-lab ${packageVersion()}`;
-  if (major > 22 || (major === 22 && minor >= 13)) return { status: 'ok', detail };
-  return { status: 'fail', detail, advice: 'Node 22.13 or newer is needed: https://nodejs.org' };
+  if (major > 23 || (major === 22 && minor >= 15)) return { status: 'ok', detail };
+  return { status: 'fail', detail, advice: 'Node 22.15, 24 or newer is needed: https://nodejs.org' };
 }
 
 function checkBuild(): Omit<Finding, 'check'> {
