@@ -13,10 +13,27 @@ type Place = Parameters<KernelClient['complete']>;
 /** A completion that can look up its documentation when it is selected. */
 class CellCompletion extends vscode.CompletionItem {
   readonly document: vscode.TextDocument;
+  /** The cell as it was, and what the completion takes the place of in it: more may be typed meanwhile. */
+  readonly text: string;
+  readonly replaced: readonly [start: number, end: number];
 
-  constructor(label: string, kind: vscode.CompletionItemKind, document: vscode.TextDocument) {
+  constructor(
+    label: vscode.CompletionItemLabel,
+    kind: vscode.CompletionItemKind,
+    place: Pick<CellCompletion, 'document' | 'text' | 'replaced'>,
+  ) {
     super(label, kind);
-    this.document = document;
+    this.document = place.document;
+    this.text = place.text;
+    this.replaced = place.replaced;
+  }
+
+  /** The cell as if the completion had been chosen, and the end of the name in it. */
+  chosen(): [text: string, cursor: number] {
+    const [start, end] = this.replaced;
+    const before = (this.additionalTextEdits?.[0]?.newText ?? '') + this.text.slice(0, start);
+    const name = typeof this.label === 'string' ? this.label : this.label.label;
+    return [before + name + this.text.slice(end), before.length + name.length];
   }
 }
 
@@ -60,43 +77,32 @@ export function registerLanguageProviders(
 
   const completion: vscode.CompletionItemProvider<CellCompletion> = {
     provideCompletionItems: async (document, position, token) => {
-      const reply = await ask(document, at(document, position), (kernel, ...place) =>
-        kernel.complete(...place),
-      );
+      const [text, cursor] = at(document, position);
+      const reply = await ask(document, [text, cursor], (kernel, ...place) => kernel.complete(...place));
       if (!reply || token.isCancellationRequested) return [];
-      const range = new vscode.Range(
-        document.positionAt(reply.cursor_start),
-        document.positionAt(reply.cursor_end),
-      );
+      const replaced = [reply.cursor_start, reply.cursor_end] as const;
+      const range = new vscode.Range(document.positionAt(replaced[0]), document.positionAt(replaced[1]));
       const types = typesOf(reply.metadata);
       return reply.matches.map((match, index) => {
         const { type, module } = types.get(match) ?? {};
-        const item = new CellCompletion(match, kindOf(type), document);
+        const label = { label: match, ...(module === undefined ? {} : { description: module }) };
+        const item = new CellCompletion(label, kindOf(type), { document, text, replaced });
         item.range = range;
+        // The kernel's order is by relevance.
+        item.sortText = String(index).padStart(6, '0');
         if (module !== undefined) {
-          item.label = { label: match, description: module };
           const edit = `import { ${match} } from '${module}';\n`;
           item.additionalTextEdits = [vscode.TextEdit.insert(new vscode.Position(0, 0), edit)];
         }
-        // The kernel's order is by relevance.
-        item.sortText = String(index).padStart(6, '0');
         return item;
       });
     },
-    resolveCompletionItem: async (item) => {
-      const { document, range } = item;
-      if (!(range instanceof vscode.Range)) return item;
-      // As if it had been chosen.
-      const text = document.getText();
-      const name = typeof item.label === 'string' ? item.label : item.label.label;
-      const before =
-        (item.additionalTextEdits?.[0]?.newText ?? '') + text.slice(0, document.offsetAt(range.start));
-      const chosen = before + name + text.slice(document.offsetAt(range.end));
-      const reply = await ask(document, [chosen, before.length + name.length], (kernel, ...place) =>
-        kernel.inspect(...place),
-      );
+    resolveCompletionItem: async (item, token) => {
+      const reply = await ask(item.document, item.chosen(), (kernel, ...place) => kernel.inspect(...place));
       const documentation = reply && markdownOf(reply.data);
-      if (documentation) item.documentation = documentation;
+      // The list may be gone by now, and VS Code takes nothing for it then.
+      if (!documentation || token.isCancellationRequested) return undefined;
+      item.documentation = documentation;
       return item;
     },
   };

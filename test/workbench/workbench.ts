@@ -117,6 +117,8 @@ export class Workbench {
       ...{ metadata, nbformat: 4, nbformat_minor: 5 },
     };
     await writeFile(join(this.folder, file), JSON.stringify(content));
+    // In a window that has just been opened the explorer does not watch the folder yet.
+    await this.command('Refresh Explorer');
     await this.openFile(file);
     const notebook = this.notebook();
     await notebook.tab(file).waitFor();
