@@ -2,7 +2,8 @@
 import { homedir } from 'node:os';
 import { dirname } from 'node:path';
 import * as vscode from 'vscode';
-import type { InputQuestion, JupyterMessage, KernelClient } from '../../kernel/jupyter/client.ts';
+import type { InputQuestion } from '../../kernel/jupyter/client-messages.ts';
+import type { JupyterMessage, KernelClient } from '../../kernel/jupyter/client.ts';
 import type { CellExecutions } from './cell-executions.ts';
 import type { CellOutput } from './cell-output.ts';
 import { ExecutionOutputs } from './execution-outputs.ts';

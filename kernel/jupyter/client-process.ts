@@ -17,8 +17,6 @@ export interface KernelOptions {
   /** Folder that relative paths in cells start from. */
   readonly cwd: string;
   readonly env?: Record<string, string>;
-  /** Node to run it on; default this process's own. */
-  readonly execPath?: string;
 }
 
 /** A connection of our own making; its ports were free a moment ago, all of them held at once so that they differ. */
@@ -48,8 +46,8 @@ export class KernelProcess {
   readonly #child: ChildProcess;
   #lastWords = '';
 
-  constructor(connectionFile: string, { cwd, env, execPath = process.execPath }: KernelOptions) {
-    const child = spawn(execPath, [distFile('kernel', 'kernel.js'), connectionFile], {
+  constructor(connectionFile: string, { cwd, env }: KernelOptions) {
+    const child = spawn(process.execPath, [distFile('kernel', 'kernel.js'), connectionFile], {
       cwd,
       env: {
         ...process.env,

@@ -4,6 +4,13 @@ import { KernelChannels, type ChannelName } from './client-channels.ts';
 import { KernelProcess, newConnection, withConnectionFile, type KernelOptions } from './client-process.ts';
 import { toCodePoints, toUtf16 } from './code-points.ts';
 import type { Diagnostic, SignatureHelp } from './language/messages.ts';
+import type {
+  CompleteReply,
+  ExecuteOptions,
+  ExecuteReply,
+  InputQuestion,
+  InspectReply,
+} from './client-messages.ts';
 import { compose, type JupyterMessage } from './wire.ts';
 
 export type { JupyterMessage } from './wire.ts';
@@ -16,55 +23,6 @@ const END_DEADLINE = 3_000;
 const RETRY = 250;
 
 type Content = Record<string, unknown>;
-
-/** The answer to an execute request. */
-export interface ExecuteReply {
-  readonly status: 'ok' | 'error';
-  readonly execution_count: number;
-  readonly ename?: string;
-  readonly evalue?: string;
-  readonly traceback?: string[];
-  readonly user_expressions?: Record<string, unknown>;
-}
-
-/** A question of a cell to the user. */
-export interface InputQuestion {
-  readonly prompt: string;
-  /** Whether the answer is to be hidden while it is typed. */
-  readonly password: boolean;
-}
-
-/** What to do while a cell runs. */
-export interface ExecuteOptions {
-  readonly cellId?: string;
-  /** Runs without output, count or history. */
-  readonly silent?: boolean;
-  /** Values to report when the cell has succeeded, by name. */
-  readonly userExpressions?: Record<string, string>;
-  /** Whether cells that are queued behind it are not run when it fails; default true. */
-  readonly stopOnError?: boolean;
-  /** Gets the cell's outputs. */
-  readonly onMessage: (message: JupyterMessage) => void;
-  /**
-   * Asks the user; without it cells cannot ask. `signal` aborts when the answer is not needed any more. Undefined, when the
-   * user does not want to answer, interrupts the cell.
-   */
-  readonly onInput?: (question: InputQuestion, signal: AbortSignal) => Promise<string | undefined>;
-}
-
-/** Completions; the range is in UTF-16 units of the code. */
-export interface CompleteReply {
-  readonly matches: string[];
-  readonly cursor_start: number;
-  readonly cursor_end: number;
-  readonly metadata: Content;
-}
-
-/** What is known of the thing at the cursor. */
-export interface InspectReply {
-  readonly found: boolean;
-  readonly data: Content;
-}
 
 interface Pending {
   readonly onMessage: (message: JupyterMessage) => void;

@@ -3,12 +3,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before } from 'node:test';
-import {
-  startKernel,
-  type ExecuteOptions,
-  type ExecuteReply,
-  type KernelClient,
-} from '../../kernel/jupyter/client.ts';
+import type { ExecuteOptions, ExecuteReply } from '../../kernel/jupyter/client-messages.ts';
+import { startKernel, type KernelClient } from '../../kernel/jupyter/client.ts';
 import type { JupyterMessage } from '../../kernel/jupyter/wire.ts';
 
 /** What came of one cell. */
