@@ -1,9 +1,6 @@
 /** Our own Jupyter client: starts the kernel and speaks to it, for the extension and for the terminal. */
 import { randomUUID } from 'node:crypto';
 import { KernelChannels, type ChannelName } from './client-channels.ts';
-import { KernelProcess, newConnection, withConnectionFile, type KernelOptions } from './client-process.ts';
-import { toCodePoints, toUtf16 } from './code-points.ts';
-import type { Diagnostic, SignatureHelp } from './language/messages.ts';
 import type {
   CompleteReply,
   ExecuteOptions,
@@ -11,6 +8,9 @@ import type {
   InputQuestion,
   InspectReply,
 } from './client-messages.ts';
+import { KernelProcess, newConnection, withConnectionFile, type KernelOptions } from './client-process.ts';
+import { toCodePoints, toUtf16 } from './code-points.ts';
+import type { Diagnostic, SignatureHelp } from './language/messages.ts';
 import { compose, type JupyterMessage } from './wire.ts';
 
 export type { JupyterMessage } from './wire.ts';

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { DaemonClient } from '../../kernel/daemon/client.ts';
-import { startKernel, type ExecuteReply, type KernelClient } from '../../kernel/jupyter/client.ts';
+import type { ExecuteReply } from '../../kernel/jupyter/client-messages.ts';
+import { startKernel, type KernelClient } from '../../kernel/jupyter/client.ts';
 import type { JupyterMessage } from '../../kernel/jupyter/wire.ts';
 import { PLOT_MIME } from '../../kernel/protocol/plot-mime.ts';
 import type { PlotOutput } from '../../kernel/protocol/plot.ts';
