@@ -9,6 +9,11 @@ import { NativeEngine } from '../engine/native/native-engine.ts';
 import { UsageError } from './arguments.ts';
 import { defineCommand, EXIT, print, printJson } from './command.ts';
 
+/** The parts of `a,b,…`; `none` has none. */
+function listOf(text: string): string[] {
+  return text === 'none' ? [] : text.split(',');
+}
+
 export const benchEngine = defineCommand({
   name: 'bench engine',
   summary: 'Measure training steps of GPT-2 124M, against PyTorch where there is one',
@@ -18,19 +23,24 @@ export const benchEngine = defineCommand({
     'bandwidth of copying. Leave the machine alone meanwhile.',
   ].join('\n'),
   options: {
-    sizes: { type: 'text', value: 'BxT,…', help: 'sequences x tokens of a step (4x64,4x256,1x1024)' },
+    sizes: {
+      type: 'text',
+      value: 'BxT,…',
+      help: 'sequences x tokens of a step (4x64,4x256,1x1024), or none',
+    },
     precision: { type: 'text', value: 'P', help: 'fp32 or bf16 alone' },
+    generation: { type: 'text', value: 'N,…', help: 'sequences that are generated at a time (1,8), or none' },
     rounds: { type: 'integer', value: 'N', minimum: 1, maximum: 1000, help: 'measured steps of each (5)' },
     threads: { type: 'integer', value: 'N', minimum: 1, maximum: 1024, help: 'threads (all usable)' },
   },
   async run({ values }) {
     const { json, rounds = 5, threads = availableParallelism() } = values;
-    const sizes = (values.sizes ?? '4x64,4x256,1x1024').split(',').map((text) => {
+    const sizes = listOf(values.sizes ?? '4x64,4x256,1x1024').map((text) => {
       const [, B, T] = /^(\d+)x(\d+)$/.exec(text) ?? [];
       const size = { B: Number(B), T: Number(T) };
       if (!(size.B >= 1 && size.T >= 1 && size.T <= 1024))
         throw new UsageError([
-          `--sizes has "${text}": allowed are sequences x tokens, at most 1024, e.g. 4x256`,
+          `--sizes has "${text}": allowed are sequences x tokens, at most 1024, e.g. 4x256, or none`,
         ]);
       return size;
     });
@@ -39,7 +49,10 @@ export const benchEngine = defineCommand({
       throw new UsageError([`--precision is "${values.precision}": allowed is ${precisions.join(', ')}`]);
     const python = process.env['GPT_LAB_PYTHON'];
     const ownBench = [process.execPath, ...process.execArgv, process.argv[1] ?? '', 'bench'];
-    const generation = [1, 8];
+    const generation = listOf(values.generation ?? '1,8').map((text) => {
+      if (/^[1-9]\d{0,2}$/.test(text)) return Number(text);
+      throw new UsageError([`--generation has "${text}": allowed are whole numbers from 1 to 999, or none`]);
+    });
     const benchmark = { sizes, precisions: chosen, rounds, threads, python, generation, ownBench };
     for await (const row of benchmarkEngine(benchmark)) {
       if (json) printJson(row);
