@@ -44,6 +44,11 @@ impl<T> Shared<T> {
         Self { data: slice.as_mut_ptr(), length: slice.len() }
     }
 
+    /// Elements of the slice.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
     /// A part of the slice. No two tasks may hold overlapping parts at a time.
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn part(&self, range: Range<usize>) -> &mut [T] {

@@ -1,6 +1,6 @@
 //! Real numbers of either type, as operations get them.
 
-use crate::simd::{Bf16, Element, LANES, Lanes, vectorized};
+use crate::simd::{Bf16, Element, LANES, Lanes, prefetch_all, vectorized};
 use std::ops::Range;
 
 /// Numbers to read.
@@ -35,6 +35,14 @@ impl<'a> Values<'a> {
         match self {
             Values::F32(x) => S::load_partial(x.as_ptr().add(at), count),
             Values::Bf16(x) => S::load_bf16_partial(x.as_ptr().add(at), count),
+        }
+    }
+
+    /// Asks for the lines of `count` numbers from `at`, which need not be there.
+    pub fn prefetch(self, at: usize, count: usize) {
+        match self {
+            Values::F32(x) => prefetch_all(x.as_ptr().wrapping_add(at), count),
+            Values::Bf16(x) => prefetch_all(x.as_ptr().wrapping_add(at), count),
         }
     }
 
@@ -103,6 +111,14 @@ impl Target {
         }
     }
 
+    /// Asks for the lines of `count` numbers from `at`, which need not be there.
+    pub fn prefetch(self, at: usize, count: usize) {
+        match self {
+            Target::F32(data, _) => prefetch_all(data.wrapping_add(at), count),
+            Target::Bf16(data, _) => prefetch_all(data.wrapping_add(at), count),
+        }
+    }
+
     /// The numbers to read, while no task writes them.
     pub unsafe fn values<'a>(self) -> Values<'a> {
         match self {
@@ -135,6 +151,25 @@ impl Target {
             Target::Bf16(data, _) => store_bf16(data.add(at), x.as_ptr(), x.len()),
         }
     }
+}
+
+/// target = x, past the caches; see [`Lanes::stream`].
+pub unsafe fn stream(target: *mut f32, x: &[f32]) {
+    stream_values(target, x.as_ptr(), x.len());
+}
+
+vectorized! { unsafe fn stream_values(target: *mut f32, x: *const f32, length: usize) = stream_values_body }
+
+#[inline(always)]
+unsafe fn stream_values_body<S: Lanes>(target: *mut f32, x: *const f32, length: usize) {
+    let unaligned = target.align_offset(64).min(length);
+    S::load_partial(x, unaligned).store_partial(target, unaligned);
+    let mut i = unaligned;
+    while i + LANES <= length {
+        S::load(x.add(i)).stream(target.add(i));
+        i += LANES;
+    }
+    S::load_partial(x.add(i), length - i).store_partial(target.add(i), length - i);
 }
 
 vectorized! { unsafe fn store_f32(target: *mut f32, x: *const f32, length: usize) = store_f32_body }
@@ -182,5 +217,25 @@ unsafe fn multiply_elements<S: Lanes, E: Element>(x: *mut E, length: usize, fact
         let lanes: S = if count == LANES { E::load(x.add(i)) } else { E::load_partial(x.add(i), count) };
         E::store_partial(lanes.mul(factor), x.add(i), count);
         i += LANES;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::end_stream;
+
+    #[test]
+    fn streaming_writes_its_numbers_and_no_others_wherever_they_begin() {
+        let x: Vec<f32> = (1..=70).map(|i| i as f32).collect();
+        for start in 0..20 {
+            for length in [0, 1, 15, 16, 17, 40, 70] {
+                let mut out = vec![0.0f32; 100];
+                unsafe { stream(out[start..].as_mut_ptr(), &x[..length]) };
+                end_stream();
+                assert!(out[..start].iter().chain(&out[start + length..]).all(|&value| value == 0.0));
+                assert_eq!(out[start..start + length], x[..length]);
+            }
+        }
     }
 }

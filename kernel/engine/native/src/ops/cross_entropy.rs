@@ -3,7 +3,7 @@
 
 use crate::memory::Scratch;
 use crate::parallel::{Shared, for_each, range, ranges};
-use crate::product::{Operand, Precision, Store, product, tile_columns};
+use crate::product::{AHEAD, Operand, Precision, Store, product, tile_columns};
 use crate::simd::math::exp;
 use crate::simd::{LANES, Lanes, vectorized};
 use crate::values::{Target, Values};
@@ -113,6 +113,7 @@ impl Job<'_> {
                 let (maximum, sum) = exponentials(logits.as_mut_ptr(), logits.len());
                 *shared_parts.at(first / width * n + token) = Part { maximum, sum };
                 if let Some(kept) = kept {
+                    kept.prefetch((token + AHEAD) * v + first, logits.len());
                     kept.store(token * v + first, logits);
                 }
             }
@@ -135,7 +136,9 @@ impl Job<'_> {
         let (down, across) = (Operand::along_rows(gradient, v), Operand::along_columns(self.whead, c));
         product(self.precision, (n, c, v), down, across, &mut scratch.packed, |tile| {
             for row in tile.rows.clone() {
-                unsafe { dx.store(row * c + tile.columns.start, tile.row(row)) };
+                let at = row * c + tile.columns.start;
+                dx.prefetch(at + AHEAD * c, tile.columns.len());
+                unsafe { dx.store(at, tile.row(row)) };
             }
         });
     }

@@ -2,7 +2,7 @@
 
 use crate::ops::gelu::{Activation, activate, multiply_by_derivative};
 use crate::parallel::{Shared, for_ranges, range, ranges};
-use crate::product::{Operand, Packed, Precision, Store, product};
+use crate::product::{AHEAD, Operand, Packed, Precision, Store, product};
 use crate::values::{Target, Values};
 
 /// Rows summed before their sum joins the bias gradient, and columns of one task.
@@ -37,7 +37,9 @@ pub fn linear(
             if let Some(bias) = bias {
                 Values::F32(bias).add_to(tile.columns.start, sums);
             }
-            unsafe { out.store(row * o + tile.columns.start, sums) };
+            let at = row * o + tile.columns.start;
+            out.prefetch(at + AHEAD * o, sums.len());
+            unsafe { out.store(at, sums) };
         }
     });
 }
@@ -62,8 +64,10 @@ pub fn linear_activation(
             if let Some(bias) = bias {
                 Values::F32(bias).add_to(tile.columns.start, sums);
             }
+            out.prefetch(at + AHEAD * o, sums.len());
             unsafe {
                 if let Some(pre) = pre {
+                    pre.prefetch(at + AHEAD * o, sums.len());
                     pre.store(at, sums);
                 }
                 activate(sums.as_mut_ptr(), sums.len(), activation);
@@ -88,8 +92,10 @@ pub fn linear_input_gradient(
     product(Precision::of(&[dout, w]), (n, i, o), rows, columns, packed, |tile| {
         for row in tile.rows.clone() {
             let (at, sums) = (row * i + tile.columns.start, tile.row(row));
+            dx.prefetch(at + AHEAD * i, sums.len());
             unsafe {
                 if let Some((pre, activation)) = activation {
+                    pre.prefetch(at + AHEAD * i, sums.len());
                     multiply_by_derivative(sums.as_mut_ptr(), pre, at, sums.len(), activation);
                 }
                 dx.store(at, sums);
@@ -132,6 +138,7 @@ fn add_column_sums(sums: &mut [f32], x: Values, n: usize, o: usize) {
             let mut partial = [0.0f32; BIAS_COLUMNS];
             let partial = &mut partial[..columns.len()];
             for row in range(n, BIAS_ROWS, chunk) {
+                x.prefetch((row + AHEAD) * o + columns.start, columns.len());
                 x.add_to(row * o + columns.start, partial);
             }
             Values::F32(partial).add_to(0, target);

@@ -2,11 +2,11 @@
 //! so it is read where it lies, once, and nothing is packed.
 
 use super::kernel::Precision;
-use super::pack::{Data, Operand, prefetch};
+use super::pack::{Data, Operand};
 use super::tile::Tile;
 use crate::memory::Buffer;
 use crate::parallel::{for_each, range, ranges};
-use crate::simd::{Bf16, Element, LANES, Lanes, vectorized};
+use crate::simd::{Bf16, Element, LANES, Lanes, prefetch, vectorized};
 use std::cell::RefCell;
 
 /// Most rows of a product without packing.

@@ -5,7 +5,7 @@
 
 #[cfg(target_arch = "x86_64")]
 use crate::simd::Level;
-use crate::simd::{LANES, Lanes, Portable, level};
+use crate::simd::{LANES, Lanes, Portable, level, prefetch_all};
 use crate::values::Values;
 
 /// What the factors of a product are rounded to. Sums are always f32.
@@ -131,6 +131,9 @@ unsafe fn multiply<S: Lanes, const VECTORS: usize, const ROWS: usize>(
     add: bool,
 ) {
     let (mut a, mut b) = (a.cast::<f32>(), b.cast::<f32>());
+    for i in 0..ROWS {
+        prefetch_all(c.add(i * stride), LANES * VECTORS);
+    }
     let mut sums = [[S::splat(0.0); VECTORS]; ROWS];
     for _ in 0..units {
         let mut columns = [S::splat(0.0); VECTORS];
@@ -157,7 +160,7 @@ unsafe fn multiply<S: Lanes, const VECTORS: usize, const ROWS: usize>(
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::multiply;
-    use crate::simd::{Avx2, Avx512};
+    use crate::simd::{Avx2, Avx512, prefetch_all};
     use std::arch::x86_64::*;
 
     #[target_feature(enable = "avx2,fma")]
@@ -217,6 +220,9 @@ mod x86 {
     ) {
         let pairs = |bits: __m512i| std::mem::transmute::<__m512i, __m512bh>(bits);
         let (mut a, mut b) = (a, b);
+        for i in 0..ROWS {
+            prefetch_all(c.add(i * stride), 16 * VECTORS);
+        }
         let mut sums = [[_mm512_setzero_ps(); VECTORS]; ROWS];
         for _ in 0..units {
             let mut columns = [pairs(_mm512_setzero_si512()); VECTORS];

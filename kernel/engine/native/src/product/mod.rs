@@ -13,7 +13,7 @@ mod tile;
 pub use kernel::{Kernel, Precision};
 pub use pack::{Operand, pack};
 pub use peak::peak;
-pub use tile::{Store, Tile};
+pub use tile::{AHEAD, Store, Tile};
 
 use few::{FEW, product_of_few};
 
@@ -70,7 +70,7 @@ pub fn product(
         pack(&kernel, left.at(rows.start * units), rows.len(), a.skip(rows.start, 0), rows.len(), k);
     });
 
-    let blocks = ranges(panels.count, TILE_ROWS / kernel.rows);
+    let blocks = ranges(panels.count, TILE_ROWS.div_ceil(kernel.rows));
     let panels_of = |block: usize| block * panels.count / blocks..(block + 1) * panels.count / blocks;
     let width = tile_columns(precision, m, n);
     for_each(blocks * ranges(n, width), |task| unsafe {

@@ -1,7 +1,7 @@
 //! Packing: vectors of a matrix (rows of a left-hand side, columns of a right-hand side) into panels of units.
 
 use super::kernel::Kernel;
-use crate::simd::{Bf16, Element, LANES, Lanes, vectorized};
+use crate::simd::{Bf16, Element, LANES, Lanes, prefetch, vectorized};
 use crate::values::Values;
 
 /// One side of a product: vectors of numbers, whose products are summed along the vectors' depth.
@@ -184,18 +184,6 @@ unsafe fn units_of_pairs<S: Lanes, E: Element>(source: *const E, available: usiz
 
 /// How many rows of a matrix ahead its elements are fetched: rows are too far apart for the processor to foresee.
 const AHEAD: usize = 8;
-
-/// Asks for a line of memory; the address need not be valid.
-#[inline(always)]
-pub(super) fn prefetch<E>(address: *const E) {
-    #[cfg(target_arch = "x86_64")]
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(address.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
-}
 
 #[inline(always)]
 unsafe fn store<S: Lanes>(lanes: S, target: *mut f32, count: usize) {

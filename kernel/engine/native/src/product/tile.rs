@@ -1,8 +1,14 @@
 //! What a product hands to its caller.
 
 use crate::parallel::Shared;
-use crate::values::Values;
+use crate::simd::{end_stream, prefetch_all};
+use crate::values::{Values, stream};
 use std::ops::Range;
+
+/// Numbers of a result that is written past the caches, which could not hold it until it is read.
+const LARGE: usize = 1 << 19;
+/// Rows ahead of which an epilogue fetches what it reads or writes: rows are too far apart for the processor to foresee.
+pub const AHEAD: usize = 4;
 
 /// Whether a result replaces what is there or is added to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,13 +46,21 @@ impl Tile {
 
     /// Replaces or adds to the tile's part of `out` (rows of `stride`), which is this task's alone.
     pub unsafe fn put(&self, out: Shared<f32>, stride: usize, store: Store) {
+        let past_caches = store == Store::Replace && out.len() >= LARGE;
         for row in self.rows.clone() {
             let at = row * stride + self.columns.start;
             let target = out.part(at..at + self.columns.len());
             match store {
+                Store::Replace if past_caches => stream(target.as_mut_ptr(), self.row(row)),
                 Store::Replace => target.copy_from_slice(self.row(row)),
-                Store::Add => Values::F32(self.row(row)).add_to(0, target),
+                Store::Add => {
+                    prefetch_all(target.as_ptr().wrapping_add(AHEAD * stride), target.len());
+                    Values::F32(self.row(row)).add_to(0, target);
+                }
             }
+        }
+        if past_caches {
+            end_stream();
         }
     }
 }

@@ -63,6 +63,11 @@ impl Lanes for Avx2 {
         _mm256_storeu_ps(target.add(8), self.1);
     }
     #[inline(always)]
+    unsafe fn stream(self, target: *mut f32) {
+        _mm256_stream_ps(target, self.0);
+        _mm256_stream_ps(target.add(8), self.1);
+    }
+    #[inline(always)]
     unsafe fn store_partial(self, target: *mut f32, count: usize) {
         let (low, high) = masks(count);
         _mm256_maskstore_ps(target, low, self.0);

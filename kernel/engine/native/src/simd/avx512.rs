@@ -43,6 +43,10 @@ impl<const BF16: bool> Lanes for Avx512<BF16> {
         _mm512_storeu_ps(target, self.0);
     }
     #[inline(always)]
+    unsafe fn stream(self, target: *mut f32) {
+        _mm512_stream_ps(target, self.0);
+    }
+    #[inline(always)]
     unsafe fn store_partial(self, target: *mut f32, count: usize) {
         _mm512_mask_storeu_ps(target, mask(count), self.0);
     }

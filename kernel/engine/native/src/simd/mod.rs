@@ -35,6 +35,12 @@ pub trait Lanes: Copy {
     unsafe fn load_partial(source: *const f32, count: usize) -> Self;
     /// Stores all lanes.
     unsafe fn store(self, target: *mut f32);
+    /// Stores all lanes past the caches, where the processor can; `target` is aligned to a line of 64 bytes. Other threads
+    /// see it after [`end_stream`] only.
+    #[inline(always)]
+    unsafe fn stream(self, target: *mut f32) {
+        self.store(target);
+    }
     /// Stores the first `count` (0..=16) lanes.
     unsafe fn store_partial(self, target: *mut f32, count: usize);
     /// self + other
@@ -112,6 +118,36 @@ pub trait Lanes: Copy {
             width /= 2;
         }
         a[0]
+    }
+}
+
+/// Asks for a line of memory; the address need not be valid.
+#[inline(always)]
+pub fn prefetch<E>(address: *const E) {
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
+/// Asks for all lines of `count` elements; the addresses need not be valid.
+#[inline(always)]
+pub fn prefetch_all<E>(address: *const E, count: usize) {
+    for byte in (0..count * size_of::<E>()).step_by(64) {
+        prefetch(address.cast::<u8>().wrapping_add(byte));
+    }
+}
+
+/// Makes what this thread has stored by [`Lanes::stream`] visible to threads that learn of it.
+#[inline(always)]
+pub fn end_stream() {
+    #[cfg(target_arch = "x86_64")]
+    // Safety: every x86-64 processor has it.
+    unsafe {
+        std::arch::x86_64::_mm_sfence();
     }
 }
 
