@@ -163,7 +163,7 @@ pub unsafe fn multiply(
 /// enough that there is a tile for every thread.
 pub fn tile_columns(precision: Precision, m: usize, n: usize) -> usize {
     if m <= FEW {
-        return few::COLUMNS;
+        return few::columns(n);
     }
     let kernel = Kernel::of(precision);
     let fits = TILE / m.clamp(1, TILE_ROWS);
@@ -210,6 +210,9 @@ mod tests {
             (3, 70, 20),
             (4, 33, 70),
             (5, 1, 9),
+            (8, 300, 71),
+            (12, 129, 34),
+            (13, 40, 19),
             (17, 33, 65),
             (64, 130, 48),
             (29, 71, 1031),
