@@ -68,7 +68,7 @@ export default tseslint.config(
     'kernel/protocol is shared with the browser: types and validation only.',
   ),
   layer(
-    ['kernel/training/model.ts'],
+    ['kernel/training/{model,activations,training-pass}.ts'],
     ['/parallel/', '/daemon/', '/protocol/'],
     'Model code knows nothing of parallel code, of processes or of their messages.',
   ),

@@ -1,6 +1,7 @@
 /** One training step of GPT-2 124M on random tokens, as `gpt-lab bench engine` measures it. */
 import type { Engine } from '../engine/engine.ts';
-import { type PassOptions, TrainingPass } from '../training/model.ts';
+import type { PassOptions } from '../training/activations.ts';
+import { TrainingPass } from '../training/training-pass.ts';
 import { AdamW } from '../training/optimizer.ts';
 import { initialise, ParameterSet, parameterSpecifications, type GptShape } from '../training/parameters.ts';
 import { parameterCount } from '../protocol/presets.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { openEngine } from '../engine/open.ts';
 import { Decoder } from './decoder.ts';
-import { TrainingPass } from './model.ts';
+import { TrainingPass } from './training-pass.ts';
 import { initialise, ParameterSet, parameterSpecifications, type GptShape } from './parameters.ts';
 
 const shape: GptShape = {

@@ -5,7 +5,7 @@ import { evaluationBatches } from './data/batches.ts';
 import { tokenise, type CorpusReporter } from './data/corpus.ts';
 import { openTokenizer, type Tokenizer } from './data/tokenizer.ts';
 import { Decoder } from './decoder.ts';
-import { TrainingPass } from './model.ts';
+import { TrainingPass } from './training-pass.ts';
 import { ParameterSet, parameterSpecifications } from './parameters.ts';
 import { sampleToken, type Sampling } from './sampling.ts';
 

@@ -2,37 +2,49 @@
  * GPT-2 (Radford et al. 2019): pre-LN blocks, learned positions, explicit forward and backward per block.
  *
  * Shapes: B sequences of T tokens, N = B*T, C width, H heads, V vocabulary. Names carry them: `xNC` is [N, C].
- * There is no tape: a block's backward is called with what its forward kept, so a pipeline can hold blocks apart
- * and activation checkpointing is a second forward.
+ * There is no tape: a block's backward is called with what its forward kept, so that a model can be computed in parts
+ * that lie apart, and activation checkpointing is a second forward.
  */
-import type { DataType, DropoutKey, Engine, Tensor } from '../engine/engine.ts';
-import type { GptShape, ParameterSet } from './parameters.ts';
+import type { DropoutKey, Engine, Tensor } from '../engine/engine.ts';
+import type {
+  BlockActivations,
+  HeadActivations,
+  PassOptions,
+  PassSize,
+  Slot,
+  Span,
+  Workspace,
+} from './activations.ts';
+import { modelUnits, type GptShape, type ModelUnits, type Unit } from './parameters.ts';
 
 /** Dropout streams lie above those of the initial weights. */
 const DROPOUT_STREAM = 1 << 24;
 
-/** How a pass computes and what it keeps. */
-export interface PassOptions {
-  /** `bf16`: activations are kept and multiplied in bf16; the residual stream, statistics, sums and gradients are f32. */
-  readonly precision?: 'fp32' | 'bf16';
-  /** Keep only each block's input, and run its forward again before its backward: less memory, the same numbers. */
-  readonly activationCheckpointing?: boolean;
+/** Tensors by their parameters' names. Throws when there is none. */
+export interface NamedTensors {
+  get(name: string): Tensor;
 }
 
-/** What a block's forward keeps for its backward, beside its input. */
-interface BlockActivations {
-  readonly norm1NC: Tensor;
-  readonly mean1N: Tensor;
-  readonly rstd1N: Tensor;
-  readonly qkvN3C: Tensor;
-  readonly attendedNC: Tensor;
-  readonly logSumExpBHT: Tensor;
-  readonly middleNC: Tensor;
-  readonly norm2NC: Tensor;
-  readonly mean2N: Tensor;
-  readonly rstd2N: Tensor;
-  readonly preN4C: Tensor;
-  readonly hiddenN4C: Tensor;
+/** Where the gradients of a unit go. */
+export interface UnitGradients extends NamedTensors {
+  /** They begin with this micro-batch, whatever they hold; otherwise it is added. */
+  readonly fresh: boolean;
+}
+
+/**
+ * Who keeps the parameters that a model computes with. It may hold them all, or bring each unit's when it is needed: the
+ * model says what it uses, in the order in which it queues its calls.
+ */
+export interface ParameterKeeper {
+  /** The unit's values, which are needed by the calls queued from now to `give`. */
+  take(unit: Unit): NamedTensors;
+  give(unit: Unit): void;
+  /** The unit will be taken soon. */
+  expect(unit: Unit): void;
+  /** Where the unit's gradients of a micro-batch go, from its first call on. */
+  gradients(unit: Unit, microBatch: number): UnitGradients;
+  /** All gradients of the unit that the micro-batch has in this model have been queued. */
+  complete(unit: Unit, microBatch: number): void;
 }
 
 /** The random numbers of one micro-batch: they depend on the seed and on the sequences' global positions alone. */
@@ -42,192 +54,188 @@ export interface DropoutPosition {
   readonly firstSequence: number;
 }
 
-/** Forward and backward of one micro-batch of B x T tokens; its activations are allocated once and used again. */
-export class TrainingPass {
-  readonly tokensN: Tensor;
-  readonly targetsN: Tensor;
-  readonly lossesN: Tensor;
+/** A micro-batch of a step. */
+export interface MicroBatch {
+  /** Its number in the step. */
+  readonly index: number;
+  /** Gradients are those of lossScale * sum(losses). */
+  readonly lossScale: number;
+  readonly dropout: DropoutPosition;
+}
+
+/** What a part of a model is made with. */
+export interface PartSettings {
+  readonly engine: Engine;
+  readonly size: PassSize;
+  readonly span: Span;
+  readonly options: PassOptions;
+  readonly workspace: Workspace;
+  readonly keeper: ParameterKeeper;
+}
+
+/** Forward and backward of a span of the model, micro-batch by micro-batch; what is kept lies in slots. */
+export class ModelPart {
+  readonly units: ModelUnits;
   readonly #engine: Engine;
   readonly #shape: GptShape;
   readonly #B: number;
   readonly #T: number;
-  readonly #blocks: BlockActivations[] = [];
-  /** The residual stream before each block, and after the last. */
-  readonly #streamNC: Tensor[] = [];
+  readonly #span: Span;
   readonly #checkpointing: boolean;
-  readonly #owned: Tensor[] = [];
-  readonly #normNC: Tensor;
-  readonly #meanN: Tensor;
-  readonly #rstdN: Tensor;
-  /** Gradient of the residual stream, updated in place from the head down to the embedding. */
-  readonly #dxNC: Tensor;
-  readonly #scratchNC: Tensor;
-  readonly #scratch2NC: Tensor;
-  readonly #dbranchNC: Tensor;
-  readonly #dqkvN3C: Tensor;
-  readonly #dpreN4C: Tensor;
+  readonly #workspace: Workspace;
+  readonly #keeper: ParameterKeeper;
 
-  constructor(engine: Engine, shape: GptShape, B: number, T: number, options: PassOptions = {}) {
-    const { width: C, heads: H, layers } = shape;
-    const N = B * T;
+  constructor({ engine, size, span, options, workspace, keeper }: PartSettings) {
+    this.units = modelUnits(size.shape);
     this.#engine = engine;
-    this.#shape = shape;
-    this.#B = B;
-    this.#T = T;
+    this.#shape = size.shape;
+    this.#B = size.B;
+    this.#T = size.T;
+    this.#span = span;
     this.#checkpointing = options.activationCheckpointing ?? false;
-    const own = (type: DataType, size: number[]): Tensor => this.#own(engine.allocate(type, size));
-    const floats = (...size: number[]): Tensor => own('f32', size);
-    const activations = (...size: number[]): Tensor =>
-      own(options.precision === 'bf16' ? 'bf16' : 'f32', size);
-    this.tokensN = this.#own(engine.allocate('i32', [N]));
-    this.targetsN = this.#own(engine.allocate('i32', [N]));
-    this.lossesN = floats(N);
-    for (let layer = 0; layer <= layers; layer++) this.#streamNC.push(floats(N, C));
-    const kept = this.#checkpointing ? 1 : layers;
-    for (let block = 0; block < kept; block++) {
-      this.#blocks.push({
-        norm1NC: activations(N, C),
-        mean1N: floats(N),
-        rstd1N: floats(N),
-        qkvN3C: activations(N, 3 * C),
-        attendedNC: activations(N, C),
-        logSumExpBHT: floats(B, H, T),
-        middleNC: floats(N, C),
-        norm2NC: activations(N, C),
-        mean2N: floats(N),
-        rstd2N: floats(N),
-        preN4C: activations(N, 4 * C),
-        hiddenN4C: activations(N, 4 * C),
-      });
+    this.#workspace = workspace;
+    this.#keeper = keeper;
+  }
+
+  /** From the slot's tokens, or from its input stream, to its output stream, or to the final norm's output. */
+  forward(slot: Slot, dropout?: DropoutPosition): void {
+    const engine = this.#engine;
+    const keep = this.#shape.dropout > 0 ? dropout : undefined;
+    const { first, end } = this.#span;
+    if (this.#span.embedding) {
+      const { tokens, positions } = this.units;
+      const [wteVC, wpeTC] = [this.#keeper.take(tokens), this.#keeper.take(positions)];
+      this.#keeper.expect(this.#block(first));
+      const xNC = slot.stream(0);
+      engine.embedding(xNC, slot.tokensN, wteVC.get('wte.weight'), wpeTC.get('wpe.weight'), this.#T, 0);
+      if (keep) engine.dropout(xNC, xNC, this.#dropoutKey(keep, 0, this.#shape.width));
+      this.#keeper.give(tokens);
+      this.#keeper.give(positions);
     }
-    this.#normNC = activations(N, C);
-    this.#meanN = floats(N);
-    this.#rstdN = floats(N);
-    this.#dxNC = floats(N, C);
-    this.#scratchNC = floats(N, C);
-    this.#scratch2NC = floats(N, C);
-    this.#dbranchNC = activations(N, C);
-    this.#dqkvN3C = activations(N, 3 * C);
-    this.#dpreN4C = activations(N, 4 * C);
+    for (let layer = first; layer < end; layer++) {
+      const weights = this.#keeper.take(this.#block(layer));
+      if (layer + 1 < end) this.#keeper.expect(this.#block(layer + 1));
+      else if (this.#span.head) this.#keeper.expect(this.units.head);
+      this.#blockForward(slot, layer, weights, keep);
+      this.#keeper.give(this.#block(layer));
+    }
+    if (this.#span.head) {
+      const { finalNorm } = this.units;
+      const weights = this.#keeper.take(finalNorm);
+      const { normNC, meanN, rstdN } = headOf(slot);
+      const affine = [weights.get('ln_f.weight'), weights.get('ln_f.bias')] as const;
+      engine.layerNorm(normNC, meanN, rstdN, slot.outputNC, ...affine);
+      this.#keeper.give(finalNorm);
+    }
   }
 
-  #own(tensor: Tensor): Tensor {
-    this.#owned.push(tensor);
-    return tensor;
-  }
-
-  /** Queues tokens and targets [N] of the next forward; a target of -1 is ignored. */
-  load(tokens: Int32Array, targets: Int32Array): void {
-    this.#engine.write(this.tokensN, tokens);
-    this.#engine.write(this.targetsN, targets);
-  }
-
-  /** Losses [N] in nats of the loaded tokens, without gradients or dropout. */
-  evaluate(parameters: ParameterSet): void {
-    const xNC = this.#forward(parameters);
-    this.#engine.crossEntropy(this.lossesN, xNC, head(parameters, this.#shape), this.targetsN);
+  /** Losses [N] in nats after a forward, of a span with the head; a target of -1 is ignored. */
+  losses(slot: Slot, lossesN: Tensor): void {
+    const head = this.#keeper.take(this.units.head);
+    this.#engine.crossEntropy(lossesN, headOf(slot).normNC, this.#headWeights(head), slot.targetsN);
+    this.#keeper.give(this.units.head);
   }
 
   /**
-   * Losses [N], and gradients += those of lossScale * sum(losses); with `fresh` the gradients start here, whatever they
-   * hold: large ones are overwritten, which saves a step clearing them and reading the zeros.
+   * Turns dxNC from the gradient of the span's output into that of its input. With the head it starts there, whatever dxNC
+   * holds, and writes losses [N]. The gradients of weights go with it; `later` leaves those of the blocks' linear layers to
+   * `weightGradients`, unless activations are not kept.
    */
-  forwardBackward(
-    parameters: ParameterSet,
-    gradients: ParameterSet,
-    lossScale: number,
-    dropout: DropoutPosition,
-    fresh = false,
-  ): void {
-    const engine = this.#engine;
-    if (fresh) this.#clearSummedGradients(gradients);
-    const keep = this.#shape.dropout > 0 ? dropout : undefined;
-    const xNC = this.#forward(parameters, keep);
-    const dnormNC = this.#scratchNC;
-    engine.crossEntropyBackward(
-      this.lossesN,
-      dnormNC,
-      head(gradients, this.#shape),
-      xNC,
-      head(parameters, this.#shape),
-      this.targetsN,
-      lossScale,
-      fresh,
-    );
-    engine.fill(this.#dxNC, 0);
-    engine.layerNormBackward(
-      this.#dxNC,
-      gradients.get('ln_f.weight'),
-      gradients.get('ln_f.bias'),
-      dnormNC,
-      this.#stream(this.#shape.layers),
-      this.#meanN,
-      this.#rstdN,
-      parameters.get('ln_f.weight'),
-    );
-    for (let layer = this.#shape.layers - 1; layer >= 0; layer--) {
-      const forgotten = this.#checkpointing && layer < this.#shape.layers - 1;
-      if (forgotten) this.#blockForward(layer, parameters, keep);
-      this.#blockBackward(layer, parameters, gradients, fresh, keep);
+  backward(slot: Slot, dxNC: Tensor, micro: MicroBatch, lossesN?: Tensor, later = false): void {
+    const { first, end, embedding, head } = this.#span;
+    if (head) {
+      if (lossesN === undefined) throw new TypeError('A span with the head writes losses');
+      this.#headBackward(slot, dxNC, micro, lossesN);
     }
-    if (keep) engine.dropout(this.#dxNC, this.#dxNC, this.#dropoutKey(keep, 0, this.#shape.width));
-    engine.embeddingBackward(
-      gradients.get('wte.weight'),
-      gradients.get('wpe.weight'),
-      this.#dxNC,
-      this.tokensN,
-      this.#T,
-    );
+    const apart = later && !this.#checkpointing;
+    for (let layer = end - 1; layer >= first; layer--) {
+      const unit = this.#block(layer);
+      const weights = this.#keeper.take(unit);
+      if (layer > first) this.#keeper.expect(this.#block(layer - 1));
+      const { slot: held, layer: of } = this.#workspace.holds ?? {};
+      const forgotten = this.#checkpointing && !(held === slot && of === layer);
+      if (forgotten) this.#blockForward(slot, layer, weights, this.#dropout(micro));
+      this.#blockBackward(slot, layer, weights, dxNC, micro, apart);
+      this.#keeper.give(unit);
+      if (!apart) this.#keeper.complete(unit, micro.index);
+    }
+    if (embedding) this.#embeddingBackward(slot, dxNC, micro);
   }
 
-  /** Zeroes the gradients that every operation adds to; the others begin by being overwritten. */
-  #clearSummedGradients(gradients: ParameterSet): void {
-    const summed = [gradients.others.flat, gradients.get('wpe.weight')];
-    if (!this.#shape.tieHead) summed.push(gradients.get('wte.weight'));
-    for (const tensor of summed) this.#engine.fill(tensor, 0);
+  /** The gradients that `backward` left for later. */
+  weightGradients(slot: Slot, micro: MicroBatch): void {
+    if (this.#checkpointing) return;
+    const { first, end } = this.#span;
+    for (let layer = end - 1; layer >= first; layer--) {
+      const unit = this.#block(layer);
+      const gradients = this.#keeper.gradients(unit, micro.index);
+      const outputs = slot.outputGradients(layer - first);
+      const kept = this.#activations(slot, layer);
+      this.#weightGradient(gradients, layer, 'mlp.c_proj', kept.hiddenN4C, outputs.dmlpNC);
+      this.#weightGradient(gradients, layer, 'mlp.c_fc', kept.norm2NC, outputs.dpreN4C);
+      this.#weightGradient(gradients, layer, 'attn.c_proj', kept.attendedNC, outputs.dprojectedNC);
+      this.#weightGradient(gradients, layer, 'attn.c_attn', kept.norm1NC, outputs.dqkvN3C);
+      this.#keeper.complete(unit, micro.index);
+    }
   }
 
-  release(): void {
-    for (const tensor of this.#owned) this.#engine.release(tensor);
-  }
-
-  /** Site 0 is the embedding; 1 + 3l, 2 + 3l, 3 + 3l are attention, projection and MLP of block l. */
-  #dropoutKey(position: DropoutPosition, site: number, elementsPerToken: number): DropoutKey {
-    return {
-      probability: this.#shape.dropout,
-      seed: position.seed,
-      stream: DROPOUT_STREAM + site,
-      offset: position.firstSequence * this.#T * elementsPerToken,
-    };
-  }
-
-  /** The final norm's output [N, C]. */
-  #forward(parameters: ParameterSet, dropout?: DropoutPosition): Tensor {
+  #headBackward(slot: Slot, dxNC: Tensor, micro: MicroBatch, lossesN: Tensor): void {
     const engine = this.#engine;
-    const first = this.#stream(0);
-    engine.embedding(
-      first,
-      this.tokensN,
-      parameters.get('wte.weight'),
-      parameters.get('wpe.weight'),
-      this.#T,
-      0,
+    const { head, finalNorm } = this.units;
+    const { normNC, meanN, rstdN } = headOf(slot);
+    const dnormNC = this.#workspace.scratchNC;
+    const weights = this.#keeper.take(head);
+    this.#keeper.expect(this.#block(this.#span.end - 1));
+    const gradients = this.#keeper.gradients(head, micro.index);
+    engine.crossEntropyBackward(
+      lossesN,
+      dnormNC,
+      this.#headWeights(gradients),
+      normNC,
+      this.#headWeights(weights),
+      slot.targetsN,
+      micro.lossScale,
+      gradients.fresh,
     );
-    if (dropout) engine.dropout(first, first, this.#dropoutKey(dropout, 0, this.#shape.width));
-    const { layers } = this.#shape;
-    for (let layer = 0; layer < layers; layer++) this.#blockForward(layer, parameters, dropout);
-    const [gamma, beta] = [parameters.get('ln_f.weight'), parameters.get('ln_f.bias')];
-    engine.layerNorm(this.#normNC, this.#meanN, this.#rstdN, this.#stream(layers), gamma, beta);
-    return this.#normNC;
+    this.#keeper.give(head);
+    // Tied weights get the embedding's gradients too, where it is in this part.
+    const more = this.#shape.tieHead && this.#span.embedding;
+    if (!more) this.#keeper.complete(head, micro.index);
+    const norm = this.#keeper.gradients(finalNorm, micro.index);
+    const [dgamma, dbeta] = [norm.get('ln_f.weight'), norm.get('ln_f.bias')];
+    this.#clear(norm, dgamma, dbeta);
+    engine.fill(dxNC, 0);
+    const gamma = this.#keeper.take(finalNorm).get('ln_f.weight');
+    engine.layerNormBackward(dxNC, dgamma, dbeta, dnormNC, slot.outputNC, meanN, rstdN, gamma);
+    this.#keeper.give(finalNorm);
+    this.#keeper.complete(finalNorm, micro.index);
   }
 
-  #blockForward(layer: number, parameters: ParameterSet, dropout?: DropoutPosition): void {
+  #embeddingBackward(slot: Slot, dxNC: Tensor, micro: MicroBatch): void {
+    const engine = this.#engine;
+    const { tokens, positions } = this.units;
+    const dropout = this.#dropout(micro);
+    if (dropout) engine.dropout(dxNC, dxNC, this.#dropoutKey(dropout, 0, this.#shape.width));
+    const ofTokens = this.#keeper.gradients(tokens, micro.index);
+    const ofPositions = this.#keeper.gradients(positions, micro.index);
+    const [dwteVC, dwpeTC] = [ofTokens.get('wte.weight'), ofPositions.get('wpe.weight')];
+    // A head that is tied to it in this part has begun it.
+    if (!(this.#shape.tieHead && this.#span.head)) this.#clear(ofTokens, dwteVC);
+    this.#clear(ofPositions, dwpeTC);
+    engine.embeddingBackward(dwteVC, dwpeTC, dxNC, slot.tokensN, this.#T);
+    this.#keeper.complete(positions, micro.index);
+    this.#keeper.complete(tokens, micro.index);
+  }
+
+  #blockForward(slot: Slot, layer: number, weights: NamedTensors, dropout?: DropoutPosition): void {
     const engine = this.#engine;
     const { heads: H, width: C, activation } = this.#shape;
-    const kept = this.#block(layer);
-    const [xNC, outNC] = [this.#stream(layer), this.#stream(layer + 1)];
-    const weight = (name: string): Tensor => parameters.get(`h.${layer}.${name}`);
-    const branchNC = this.#scratchNC;
+    const place = layer - this.#span.first;
+    const kept = this.#activations(slot, layer);
+    if (this.#checkpointing) this.#workspace.holds = { slot, layer };
+    const [xNC, outNC] = [slot.stream(place), slot.stream(place + 1)];
+    const weight = (name: string): Tensor => weights.get(`h.${layer}.${name}`);
+    const branchNC = this.#workspace.scratchNC;
 
     engine.layerNorm(kept.norm1NC, kept.mean1N, kept.rstd1N, xNC, weight('ln_1.weight'), weight('ln_1.bias'));
     engine.linear(kept.qkvN3C, kept.norm1NC, weight('attn.c_attn.weight'), weight('attn.c_attn.bias'));
@@ -258,44 +266,45 @@ export class TrainingPass {
     engine.add(outNC, kept.middleNC, branchNC);
   }
 
-  /** Turns #dxNC from the gradient of the block's output into that of its input. */
+  /** Turns dxNC from the gradient of the block's output into that of its input; `apart` keeps what weight gradients need. */
   #blockBackward(
+    slot: Slot,
     layer: number,
-    parameters: ParameterSet,
-    gradients: ParameterSet,
-    fresh: boolean,
-    dropout?: DropoutPosition,
+    weights: NamedTensors,
+    dxNC: Tensor,
+    micro: MicroBatch,
+    apart: boolean,
   ): void {
     const engine = this.#engine;
     const { heads: H, width: C, activation } = this.#shape;
-    const kept = this.#block(layer);
-    const xNC = this.#stream(layer);
-    const weight = (name: string): Tensor => parameters.get(`h.${layer}.${name}`);
+    const { scratchNC, scratch2NC, dbranchNC, outputs } = this.#workspace;
+    const place = layer - this.#span.first;
+    const kept = this.#activations(slot, layer);
+    const dropout = this.#dropout(micro);
+    const gradients = this.#keeper.gradients(this.#block(layer), micro.index);
+    const weight = (name: string): Tensor => weights.get(`h.${layer}.${name}`);
     const gradient = (name: string): Tensor => gradients.get(`h.${layer}.${name}`);
-    const dxNC = this.#dxNC;
-    const dnormNC = this.#scratchNC;
+    const later = apart ? slot.outputGradients(place) : undefined;
+    const { dpreN4C, dqkvN3C } = later ?? outputs;
+    const [dnormNC, dattendedNC] = [scratchNC, scratchNC];
     /** The gradient entering a residual branch: through its dropout, where there is one; in the activations' type. */
-    const intoBranch = (site: number): Tensor => {
-      if (dropout) engine.dropout(this.#scratch2NC, dxNC, this.#dropoutKey(dropout, site, C));
-      const gradientNC = dropout ? this.#scratch2NC : dxNC;
-      if (this.#dbranchNC.type === 'f32') return gradientNC;
-      engine.copy(this.#dbranchNC, gradientNC);
-      return this.#dbranchNC;
+    const intoBranch = (site: number, keptNC?: Tensor): Tensor => {
+      if (dropout) engine.dropout(scratch2NC, dxNC, this.#dropoutKey(dropout, site, C));
+      const gradientNC = dropout ? scratch2NC : dxNC;
+      const targetNC = keptNC ?? (dbranchNC.type === 'f32' ? undefined : dbranchNC);
+      if (targetNC === undefined) return gradientNC;
+      engine.copy(targetNC, gradientNC);
+      return targetNC;
     };
+    const norms = ['ln_1', 'ln_2'].flatMap((norm) => [gradient(`${norm}.weight`), gradient(`${norm}.bias`)]);
+    this.#clear(gradients, ...norms);
 
-    const dmlpNC = intoBranch(3 + 3 * layer);
-    const mlp = [gradient('mlp.c_proj.weight'), gradient('mlp.c_proj.bias')] as const;
-    engine.linearWeightGradient(...mlp, kept.hiddenN4C, dmlpNC, fresh);
-    engine.linearActivationInputGradient(
-      this.#dpreN4C,
-      dmlpNC,
-      weight('mlp.c_proj.weight'),
-      kept.preN4C,
-      activation,
-    );
-    const up = [gradient('mlp.c_fc.weight'), gradient('mlp.c_fc.bias')] as const;
-    engine.linearWeightGradient(...up, kept.norm2NC, this.#dpreN4C, fresh);
-    engine.linearInputGradient(dnormNC, this.#dpreN4C, weight('mlp.c_fc.weight'));
+    const dmlpNC = intoBranch(3 + 3 * layer, later?.dmlpNC);
+    if (!apart) this.#weightGradient(gradients, layer, 'mlp.c_proj', kept.hiddenN4C, dmlpNC);
+    const down = weight('mlp.c_proj.weight');
+    engine.linearActivationInputGradient(dpreN4C, dmlpNC, down, kept.preN4C, activation);
+    if (!apart) this.#weightGradient(gradients, layer, 'mlp.c_fc', kept.norm2NC, dpreN4C);
+    engine.linearInputGradient(dnormNC, dpreN4C, weight('mlp.c_fc.weight'));
     engine.layerNormBackward(
       dxNC,
       gradient('ln_2.weight'),
@@ -307,14 +316,12 @@ export class TrainingPass {
       weight('ln_2.weight'),
     );
 
-    const dprojectedNC = intoBranch(2 + 3 * layer);
-    const projection = [gradient('attn.c_proj.weight'), gradient('attn.c_proj.bias')] as const;
-    engine.linearWeightGradient(...projection, kept.attendedNC, dprojectedNC, fresh);
-    const dattendedNC = this.#scratchNC;
+    const dprojectedNC = intoBranch(2 + 3 * layer, later?.dprojectedNC);
+    if (!apart) this.#weightGradient(gradients, layer, 'attn.c_proj', kept.attendedNC, dprojectedNC);
     engine.linearInputGradient(dattendedNC, dprojectedNC, weight('attn.c_proj.weight'));
     const attentionKey = dropout && this.#dropoutKey(dropout, 1 + 3 * layer, H * this.#T);
     engine.attentionBackward(
-      this.#dqkvN3C,
+      dqkvN3C,
       dattendedNC,
       kept.attendedNC,
       kept.logSumExpBHT,
@@ -324,35 +331,67 @@ export class TrainingPass {
       H,
       attentionKey,
     );
-    const qkv = [gradient('attn.c_attn.weight'), gradient('attn.c_attn.bias')] as const;
-    engine.linearWeightGradient(...qkv, kept.norm1NC, this.#dqkvN3C, fresh);
-    engine.linearInputGradient(dnormNC, this.#dqkvN3C, weight('attn.c_attn.weight'));
+    if (!apart) this.#weightGradient(gradients, layer, 'attn.c_attn', kept.norm1NC, dqkvN3C);
+    engine.linearInputGradient(dnormNC, dqkvN3C, weight('attn.c_attn.weight'));
     engine.layerNormBackward(
       dxNC,
       gradient('ln_1.weight'),
       gradient('ln_1.bias'),
       dnormNC,
-      xNC,
+      slot.stream(place),
       kept.mean1N,
       kept.rstd1N,
       weight('ln_1.weight'),
     );
   }
 
-  #block(layer: number): BlockActivations {
-    const block = this.#blocks[this.#checkpointing ? 0 : layer];
-    if (block === undefined) throw new RangeError(`Layer ${layer} of ${this.#blocks.length}`);
+  #weightGradient(gradients: UnitGradients, layer: number, linear: string, x: Tensor, dout: Tensor): void {
+    const [dw, dbias] = [`h.${layer}.${linear}.weight`, `h.${layer}.${linear}.bias`];
+    this.#engine.linearWeightGradient(gradients.get(dw), gradients.get(dbias), x, dout, gradients.fresh);
+  }
+
+  /** Zeroes gradients that operations only add to, where they begin. */
+  #clear({ fresh }: UnitGradients, ...tensors: readonly Tensor[]): void {
+    if (fresh) for (const tensor of tensors) this.#engine.fill(tensor, 0);
+  }
+
+  #dropout({ dropout }: MicroBatch): DropoutPosition | undefined {
+    return this.#shape.dropout > 0 ? dropout : undefined;
+  }
+
+  /** Site 0 is the embedding; 1 + 3l, 2 + 3l, 3 + 3l are attention, projection and MLP of block l. */
+  #dropoutKey(position: DropoutPosition, site: number, elementsPerToken: number): DropoutKey {
+    return {
+      probability: this.#shape.dropout,
+      seed: position.seed,
+      stream: DROPOUT_STREAM + site,
+      offset: position.firstSequence * this.#T * elementsPerToken,
+    };
+  }
+
+  #activations(slot: Slot, layer: number): BlockActivations {
+    const block = this.#workspace.block ?? slot.blocks[layer - this.#span.first];
+    if (block === undefined) throw new RangeError(`Block ${layer} is not in this part of the model`);
     return block;
   }
 
-  #stream(layer: number): Tensor {
-    const stream = this.#streamNC[layer];
-    if (stream === undefined) throw new RangeError(`Layer ${layer} of ${this.#streamNC.length - 1}`);
-    return stream;
+  #block(layer: number): Unit {
+    const unit = this.units.blocks[layer];
+    if (unit === undefined) throw new RangeError(`Block ${layer} of ${this.units.blocks.length}`);
+    return unit;
+  }
+
+  #headWeights(tensors: NamedTensors): Tensor {
+    return head(tensors, this.#shape);
   }
 }
 
+function headOf(slot: Slot): HeadActivations {
+  if (slot.head === undefined) throw new TypeError('This part of the model has no head');
+  return slot.head;
+}
+
 /** The head's weights [V, C]: the token embedding where they are tied. */
-export function head(parameters: ParameterSet, shape: GptShape): Tensor {
+export function head(parameters: NamedTensors, shape: GptShape): Tensor {
   return parameters.get(shape.tieHead ? 'wte.weight' : 'lm_head.weight');
 }

@@ -23,24 +23,37 @@ export interface ParameterSpecification {
   readonly deviation: number;
   /** Initial constant where `deviation` is 0. */
   readonly constant: number;
+  /** Its place in the model, and the random stream of its initial values: the same whatever the layout. */
+  readonly stream: number;
+}
+
+/** Parameters that are used together, and so are kept, sharded and gathered together. */
+export interface Unit {
+  readonly name: string;
+  readonly parameters: readonly ParameterSpecification[];
+}
+
+/** The units of a model, in the order of the forward pass. */
+export interface ModelUnits {
+  readonly tokens: Unit;
+  readonly positions: Unit;
+  readonly blocks: readonly Unit[];
+  readonly finalNorm: Unit;
+  /** The unit with the head's weights: `tokens` itself where they are tied. */
+  readonly head: Unit;
+  /** Each of them once. */
+  readonly all: readonly Unit[];
 }
 
 /** Every parameter in the order of the forward pass. GPT-2's initialisation: N(0, 0.02), residual projections / sqrt(2L). */
 export function parameterSpecifications(shape: GptShape): ParameterSpecification[] {
   const { width: C, layers } = shape;
-  const matrix = (name: string, size: readonly number[], deviation = 0.02): ParameterSpecification => ({
-    name,
-    shape: size,
-    decay: true,
-    deviation,
-    constant: 0,
+  type Placeless = Omit<ParameterSpecification, 'stream'>;
+  const matrix = (name: string, size: readonly number[], deviation = 0.02): Placeless => ({
+    ...{ name, shape: size, decay: true, deviation, constant: 0 },
   });
-  const vector = (name: string, size: number, constant = 0): ParameterSpecification => ({
-    name,
-    shape: [size],
-    decay: false,
-    deviation: 0,
-    constant,
+  const vector = (name: string, size: number, constant = 0): Placeless => ({
+    ...{ name, shape: [size], decay: false, deviation: 0, constant },
   });
   const residual = 0.02 / Math.sqrt(2 * layers);
   const specifications = [
@@ -66,7 +79,37 @@ export function parameterSpecifications(shape: GptShape): ParameterSpecification
   }
   specifications.push(vector('ln_f.weight', C, 1), vector('ln_f.bias', C));
   if (!shape.tieHead) specifications.push(matrix('lm_head.weight', [shape.vocabularySize, C]));
-  return specifications;
+  return specifications.map((specification, stream) => ({ ...specification, stream }));
+}
+
+/** The units of a model of that shape. */
+export function modelUnits(shape: GptShape): ModelUnits {
+  const all = parameterSpecifications(shape);
+  const unit = (name: string, belongs: (parameter: string) => boolean): Unit => ({
+    name,
+    parameters: all.filter((specification) => belongs(specification.name)),
+  });
+  const tokens = unit('tokens', (name) => name === 'wte.weight');
+  const positions = unit('positions', (name) => name === 'wpe.weight');
+  const blocks = Array.from({ length: shape.layers }, (_, layer) =>
+    unit(`block ${layer}`, (name) => name.startsWith(`h.${layer}.`)),
+  );
+  const finalNorm = unit('final norm', (name) => name.startsWith('ln_f.'));
+  const head = shape.tieHead ? tokens : unit('head', (name) => name === 'lm_head.weight');
+  const rest = shape.tieHead ? [] : [head];
+  return {
+    tokens,
+    positions,
+    blocks,
+    finalNorm,
+    head,
+    all: [tokens, positions, ...blocks, finalNorm, ...rest],
+  };
+}
+
+/** Number of elements of a shape. */
+export function elementsOf({ shape }: { readonly shape: readonly number[] }): number {
+  return shape.reduce((product, size) => product * size, 1);
 }
 
 /** A flat buffer and the named views into it. */
@@ -83,7 +126,7 @@ export class ParameterSet {
   constructor(engine: Engine, specifications: readonly ParameterSpecification[]) {
     const group = (decay: boolean): FlatGroup => {
       const members = specifications.filter((specification) => specification.decay === decay);
-      const sizes = members.map(({ shape }) => shape.reduce((a, b) => a * b, 1));
+      const sizes = members.map(elementsOf);
       const flat = engine.allocate('f32', [sizes.reduce((a, b) => a + b, 0)]);
       const views = new Map<string, Tensor>();
       let offset = 0;
@@ -123,7 +166,7 @@ export function initialise(
   specifications: readonly ParameterSpecification[],
   seed: number,
 ): void {
-  specifications.forEach(({ name, deviation, constant }, stream) => {
+  specifications.forEach(({ name, deviation, constant, stream }) => {
     const tensor = values.get(name);
     if (deviation > 0) engine.randomNormal(tensor, deviation, { seed, stream, offset: 0 });
     else engine.fill(tensor, constant);

@@ -7,7 +7,7 @@ import { loadTrainingState, readManifest, saveCheckpoint, type Manifest } from '
 import { DummySequences, evaluationBatches, TrainingSequences, type Batch } from './data/batches.ts';
 import { buildCorpus, StopRequested, type CorpusReporter } from './data/corpus.ts';
 import { openTokenizer, type TokenizerSpecification } from './data/tokenizer.ts';
-import { TrainingPass } from './model.ts';
+import { TrainingPass } from './training-pass.ts';
 import { AdamW } from './optimizer.ts';
 import { initialise, ParameterSet, parameterSpecifications, type GptShape } from './parameters.ts';
 import { learningRate } from './schedule.ts';

@@ -1,0 +1,209 @@
+/** What a forward pass keeps for its backward pass, and the memory that passes share. Shape letters as in model.ts. */
+import type { DataType, Engine, Tensor } from '../engine/engine.ts';
+import type { GptShape } from './parameters.ts';
+
+/** How a pass computes and what it keeps. */
+export interface PassOptions {
+  /** `bf16`: activations are kept and multiplied in bf16; the residual stream, statistics, sums and gradients are f32. */
+  readonly precision?: 'fp32' | 'bf16';
+  /** Keep only each block's input, and run its forward again before its backward: less memory, the same numbers. */
+  readonly activationCheckpointing?: boolean;
+}
+
+/** The part of a model that is computed in one piece: blocks `first` to before `end`, and what lies around them. */
+export interface Span {
+  readonly first: number;
+  readonly end: number;
+  /** Whether the embedding is before the blocks; otherwise their input comes from elsewhere. */
+  readonly embedding: boolean;
+  /** Whether the final norm and the head are behind the blocks. */
+  readonly head: boolean;
+}
+
+/** Micro-batches of B sequences of T tokens in one model. */
+export interface PassSize {
+  readonly shape: GptShape;
+  readonly B: number;
+  readonly T: number;
+}
+
+/** What a block's forward keeps for its backward, beside its input. */
+export interface BlockActivations {
+  readonly norm1NC: Tensor;
+  readonly mean1N: Tensor;
+  readonly rstd1N: Tensor;
+  readonly qkvN3C: Tensor;
+  readonly attendedNC: Tensor;
+  readonly logSumExpBHT: Tensor;
+  readonly middleNC: Tensor;
+  readonly norm2NC: Tensor;
+  readonly mean2N: Tensor;
+  readonly rstd2N: Tensor;
+  readonly preN4C: Tensor;
+  readonly hiddenN4C: Tensor;
+}
+
+/** The gradients of a block's linear layers' outputs: all that its weight gradients need beside the activations. */
+export interface OutputGradients {
+  readonly dmlpNC: Tensor;
+  readonly dpreN4C: Tensor;
+  readonly dprojectedNC: Tensor;
+  readonly dqkvN3C: Tensor;
+}
+
+/** What the head's forward keeps. */
+export interface HeadActivations {
+  readonly normNC: Tensor;
+  readonly meanN: Tensor;
+  readonly rstdN: Tensor;
+}
+
+/** Allocates tensors and gives them all back at once. */
+export class Allocation {
+  readonly engine: Engine;
+  readonly #type: 'f32' | 'bf16';
+  readonly #tensors: Tensor[] = [];
+
+  constructor(engine: Engine, options: PassOptions) {
+    this.engine = engine;
+    this.#type = options.precision === 'bf16' ? 'bf16' : 'f32';
+  }
+
+  /** Numbers that are always f32. */
+  floats(...size: number[]): Tensor {
+    return this.#own('f32', size);
+  }
+
+  /** Numbers in the type of activations. */
+  activations(...size: number[]): Tensor {
+    return this.#own(this.#type, size);
+  }
+
+  integers(...size: number[]): Tensor {
+    return this.#own('i32', size);
+  }
+
+  release(): void {
+    for (const tensor of this.#tensors.splice(0)) this.engine.release(tensor);
+  }
+
+  #own(type: DataType, size: number[]): Tensor {
+    const tensor = this.engine.allocate(type, size);
+    this.#tensors.push(tensor);
+    return tensor;
+  }
+}
+
+function blockActivations(allocation: Allocation, { shape, B, T }: PassSize): BlockActivations {
+  const [N, C, H] = [B * T, shape.width, shape.heads];
+  const floats = (...size: number[]): Tensor => allocation.floats(...size);
+  const activations = (...size: number[]): Tensor => allocation.activations(...size);
+  return {
+    norm1NC: activations(N, C),
+    mean1N: floats(N),
+    rstd1N: floats(N),
+    qkvN3C: activations(N, 3 * C),
+    attendedNC: activations(N, C),
+    logSumExpBHT: floats(B, H, T),
+    middleNC: floats(N, C),
+    norm2NC: activations(N, C),
+    mean2N: floats(N),
+    rstd2N: floats(N),
+    preN4C: activations(N, 4 * C),
+    hiddenN4C: activations(N, 4 * C),
+  };
+}
+
+function outputGradients(allocation: Allocation, { shape, B, T }: PassSize): OutputGradients {
+  const [N, C] = [B * T, shape.width];
+  return {
+    dmlpNC: allocation.activations(N, C),
+    dpreN4C: allocation.activations(N, 4 * C),
+    dprojectedNC: allocation.activations(N, C),
+    dqkvN3C: allocation.activations(N, 3 * C),
+  };
+}
+
+/** One micro-batch on its way through a span: what is kept from its forward to the end of its backward. */
+export class Slot {
+  readonly tokensN: Tensor;
+  readonly targetsN: Tensor;
+  /** The residual stream before each block and after the last. The first is the input, which may come from elsewhere. */
+  readonly streamNC: Tensor[] = [];
+  /** Of each block; none where activations are computed again. */
+  readonly blocks: BlockActivations[] = [];
+  readonly head: HeadActivations | undefined;
+  readonly #allocation: Allocation;
+  readonly #size: PassSize;
+  readonly #outputs: (OutputGradients | undefined)[] = [];
+
+  constructor(engine: Engine, size: PassSize, span: Span, options: PassOptions) {
+    const allocation = new Allocation(engine, options);
+    const [N, C] = [size.B * size.T, size.shape.width];
+    this.#allocation = allocation;
+    this.#size = size;
+    this.tokensN = allocation.integers(span.embedding ? N : 0);
+    this.targetsN = allocation.integers(span.head ? N : 0);
+    this.streamNC.push(allocation.floats(span.embedding ? N : 0, C));
+    for (let layer = span.first; layer < span.end; layer++) {
+      this.streamNC.push(allocation.floats(N, C));
+      if (!options.activationCheckpointing) this.blocks.push(blockActivations(allocation, size));
+    }
+    this.head = span.head
+      ? {
+          normNC: allocation.activations(N, C),
+          meanN: allocation.floats(N),
+          rstdN: allocation.floats(N),
+        }
+      : undefined;
+  }
+
+  /** The residual stream that leaves the span. */
+  get outputNC(): Tensor {
+    return this.stream(this.streamNC.length - 1);
+  }
+
+  /** The residual stream before the block at that place of the span. */
+  stream(place: number): Tensor {
+    const stream = this.streamNC[place];
+    if (stream === undefined) throw new RangeError(`Block ${place} of a span of ${this.streamNC.length - 1}`);
+    return stream;
+  }
+
+  /** What the weight gradients of a block need when they are taken later. */
+  outputGradients(place: number): OutputGradients {
+    return (this.#outputs[place] ??= outputGradients(this.#allocation, this.#size));
+  }
+
+  release(): void {
+    this.#allocation.release();
+  }
+}
+
+/** Memory for what is needed within one block only: passes of an engine take turns. */
+export class Workspace {
+  readonly scratchNC: Tensor;
+  readonly scratch2NC: Tensor;
+  readonly dbranchNC: Tensor;
+  readonly outputs: Omit<OutputGradients, 'dmlpNC' | 'dprojectedNC'>;
+  /** The activations of the block computed last, where they are not kept. */
+  readonly block: BlockActivations | undefined;
+  /** Whose activations `block` holds. */
+  holds: { readonly slot: Slot; readonly layer: number } | undefined;
+  readonly #allocation: Allocation;
+
+  constructor(engine: Engine, size: PassSize, options: PassOptions) {
+    const allocation = new Allocation(engine, options);
+    const [N, C] = [size.B * size.T, size.shape.width];
+    this.#allocation = allocation;
+    this.scratchNC = allocation.floats(N, C);
+    this.scratch2NC = allocation.floats(N, C);
+    this.dbranchNC = allocation.activations(N, C);
+    this.outputs = { dpreN4C: allocation.activations(N, 4 * C), dqkvN3C: allocation.activations(N, 3 * C) };
+    this.block = options.activationCheckpointing ? blockActivations(allocation, size) : undefined;
+  }
+
+  release(): void {
+    this.#allocation.release();
+  }
+}
