@@ -2,7 +2,7 @@
 import type { Engine } from '../engine/engine.ts';
 import type { PassOptions } from '../training/activations.ts';
 import { TrainingPass } from '../training/training-pass.ts';
-import { AdamW } from '../training/optimizer.ts';
+import { type AdamW, adamwOfAll } from '../training/optimizer.ts';
 import { initialise, ParameterSet, parameterSpecifications, type GptShape } from '../training/parameters.ts';
 import { parameterCount } from '../protocol/presets.ts';
 
@@ -54,10 +54,13 @@ export class Gpt2Step {
     this.#tokens = B * T;
     this.#parameters = new ParameterSet(engine, specifications);
     this.#gradients = new ParameterSet(engine, specifications);
-    this.#optimizer = new AdamW(engine, specifications, {
-      ...{ type: 'adamw', learningRate: 1e-4, betas: [0.9, 0.95], epsilon: 1e-8, weightDecay: 0.1 },
-      clipNorm: 1,
-    });
+    const settings = { learningRate: 1e-4, betas: [0.9, 0.95], epsilon: 1e-8, weightDecay: 0.1 } as const;
+    this.#optimizer = adamwOfAll(
+      engine,
+      { type: 'adamw', ...settings, betas: [...settings.betas], clipNorm: 1 },
+      this.#parameters,
+      this.#gradients,
+    );
     this.#pass = new TrainingPass(engine, gpt2Shape, B, T, options);
     initialise(engine, this.#parameters, specifications, 1);
     const ids = Int32Array.from({ length: B * T }, (_, n) => (n * 7919) % gpt2Shape.vocabularySize);
@@ -74,7 +77,7 @@ export class Gpt2Step {
       { seed: 1, firstSequence: 0 },
       true,
     );
-    this.#optimizer.step(this.#parameters, this.#gradients, this.#step, 1e-4);
+    this.#optimizer.step(this.#step, 1e-4);
   }
 
   /** Seconds of one step. */

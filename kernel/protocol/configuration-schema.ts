@@ -67,13 +67,13 @@ const schema = z.strictObject({
     .optional(),
   parallel: z
     .strictObject({
-      data: z.literal(1),
-      pipeline: z.literal(1),
+      data: count,
+      pipeline: count,
       tensor: z.literal(1),
-      zero: z.literal(0),
+      zero: z.literal([0, 1, 2, 3]),
       microBatches: count,
       schedule: z.enum(['gpipe', '1f1b', 'interleaved', 'zero-bubble']),
-      chunks: z.literal(1),
+      chunks: count,
     })
     .partial()
     .optional(),

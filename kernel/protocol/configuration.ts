@@ -102,18 +102,22 @@ export interface TrainingConfiguration {
   maxRestarts?: 0;
 }
 
-/** Layout over ranks. This version trains on one rank; micro-batches work. */
+/** Layout over ranks, one process each: world = data x pipeline x tensor. The losses are those of one rank. */
 export interface ParallelConfiguration {
-  data?: 1;
-  pipeline?: 1;
+  /** Replicas that work on different sequences. Default 1. */
+  data?: number;
+  /** Stages that hold different blocks. Default 1. */
+  pipeline?: number;
+  /** Ranks that share every layer; this version: 1. */
   tensor?: 1;
-  zero?: 0;
-  /** Parts that each step's batch is split into, gradients accumulated. Default 1. */
+  /** ZeRO: what replicas share out among them. 0 nothing, 1 the optimizer's state, 2 gradients too, 3 parameters too. Default 0. */
+  zero?: 0 | 1 | 2 | 3;
+  /** Parts that each replica's share of a step's batch is split into, gradients accumulated. Default 1. */
   microBatches?: number;
-  /** Order in which pipeline stages work; without effect while there is one. Default `1f1b`. */
+  /** Order in which pipeline stages work through micro-batches. Default `1f1b`. */
   schedule?: 'gpipe' | '1f1b' | 'interleaved' | 'zero-bubble';
-  /** Chunks of layers per pipeline stage; this version: 1. */
-  chunks?: 1;
+  /** Chunks of blocks per stage, with the schedule `interleaved`. Default 1. */
+  chunks?: number;
 }
 
 /** Which engine runs the arithmetic. */

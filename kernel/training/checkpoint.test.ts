@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import type { Engine } from '../engine/engine.ts';
 import { openEngine } from '../engine/open.ts';
 import { resolveConfiguration } from '../protocol/configuration-schema.ts';
-import { loadTrainingState, readManifest, saveCheckpoint, type TrainingState } from './checkpoint.ts';
+import { loadPieces, readManifest, saveCheckpoint, wholePieces, type StatePiece } from './checkpoint.ts';
 import { initialise, ParameterSet, parameterSpecifications, type GptShape } from './parameters.ts';
 
 const shape: GptShape = {
@@ -28,24 +28,35 @@ after(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
+/** Weights and moments of a model that is held whole. */
+interface TrainingState {
+  readonly parameters: ParameterSet;
+  readonly pieces: readonly StatePiece[];
+}
+
 /** Weights and moments drawn from a seed. */
-function stateOf(seed: number): TrainingState {
-  const specifications = parameterSpecifications(shape);
-  const [parameters, m, v] = [0, 1, 2].map((part) => {
+function stateOf(seed: number, specifications = parameterSpecifications(shape)): TrainingState {
+  const sets = [0, 1, 2].map((part) => {
     const set = new ParameterSet(engine, specifications);
     initialise(engine, set, specifications, seed + part);
     return set;
-  }) as [ParameterSet, ParameterSet, ParameterSet];
-  return { specifications, parameters, m, v };
+  });
+  const [parameters] = sets;
+  assert.ok(parameters);
+  const parts = ['values', 'm', 'v'] as const;
+  return {
+    parameters,
+    pieces: sets.flatMap((set, index) => wholePieces(specifications, parts[index] ?? 'v', set)),
+  };
 }
 
-async function valuesOf({ parameters, m, v }: TrainingState): Promise<number[]> {
-  const parts = [parameters, m, v].flatMap(({ decaying, others }) => [decaying.flat, others.flat]);
-  return (await Promise.all(parts.map((part) => engine.read(part)))).flatMap((values) => Array.from(values));
+async function valuesOf({ pieces }: TrainingState): Promise<number[]> {
+  const values = await Promise.all(pieces.map(({ tensor }) => engine.read(tensor)));
+  return values.flatMap((each) => Array.from(each));
 }
 
 const save = (directory: string, state: TrainingState, step: number): Promise<string> =>
-  saveCheckpoint(engine, directory, state, {
+  saveCheckpoint(engine, directory, state.pieces, {
     ...{ step, sequences: step * 8, config, shape, tokenizer: { type: 'byte' } },
   });
 
@@ -56,7 +67,7 @@ test('weights and moments come back bit for bit', async () => {
   const manifest = await readManifest(path);
   assert.deepEqual([manifest.step, manifest.sequences, manifest.shape], [3, 24, shape]);
   const loaded = stateOf(100);
-  await loadTrainingState(engine, path, manifest, loaded);
+  await loadPieces(engine, path, manifest, loaded.pieces);
   assert.deepEqual(await valuesOf(loaded), await valuesOf(saved));
 });
 
@@ -68,14 +79,14 @@ test('the two newest are kept, the same step is replaced, and what a killed rank
   const again = await save(directory, stateOf(9), 3);
   assert.deepEqual((await readdir(directory)).sort(), ['step-00000002', 'step-00000003']);
   const loaded = stateOf(100);
-  await loadTrainingState(engine, again, await readManifest(again), loaded);
+  await loadPieces(engine, again, await readManifest(again), loaded.pieces);
   assert.deepEqual(await valuesOf(loaded), await valuesOf(stateOf(9)));
 });
 
 test('a damaged or foreign checkpoint is refused with what is wrong with it', async () => {
   const path = await save(join(folder, 'damaged'), stateOf(1), 1);
   const manifest = await readManifest(path);
-  const load = (): Promise<void> => loadTrainingState(engine, path, manifest, stateOf(100));
+  const load = (): Promise<void> => loadPieces(engine, path, manifest, stateOf(100).pieces);
   const weights = join(path, 'model.safetensors');
   const bytes = await readFile(weights);
 
@@ -89,16 +100,14 @@ test('a damaged or foreign checkpoint is refused with what is wrong with it', as
   await assert.rejects(load(), /model\.safetensors is not a safetensors file/);
   const wider = { ...manifest, shape: { ...shape, width: 16 } };
   await writeFile(weights, bytes);
-  const specifications = parameterSpecifications(wider.shape);
-  const sets = [0, 1, 2].map(() => new ParameterSet(engine, specifications));
-  const [parameters, m, v] = sets as [ParameterSet, ParameterSet, ParameterSet];
+  const widerState = stateOf(100, parameterSpecifications(wider.shape));
   await assert.rejects(
-    loadTrainingState(engine, path, wider, { specifications, parameters, m, v }),
+    loadPieces(engine, path, wider, widerState.pieces),
     /wte\.weight is \[11,8\], the model's is \[11,16\]/,
   );
 
   const file = join(path, 'manifest.json');
-  await writeFile(file, JSON.stringify({ ...manifest, version: 2 }));
+  await writeFile(file, JSON.stringify({ ...manifest, version: 3 }));
   await assert.rejects(readManifest(path), /was written by another version: [^]*version/);
   await writeFile(file, '{');
   await assert.rejects(readManifest(path), /damaged: manifest\.json is not JSON/);

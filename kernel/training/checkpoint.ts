@@ -1,33 +1,36 @@
 /**
- * Checkpoints: a folder per step, `step-00000100/`, with the weights (`model.safetensors`, Hugging Face's names), the
- * optimizer's moments and a manifest. Written aside and renamed: a checkpoint is complete or absent.
+ * Checkpoints: a folder per step, `step-00000100/`, with the weights, the optimizer's moments and a manifest. A run on one
+ * rank writes `model.safetensors` (Hugging Face's names) and `optimizer.safetensors`; of several ranks each writes a part
+ * of both, and where it holds only some elements of a parameter, they are named `parameter[from:to]`. A checkpoint can be
+ * loaded into any layout. Written aside and renamed: it is complete or absent.
  */
-import { randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import type { Engine } from '../engine/engine.ts';
+import type { Engine, Tensor } from '../engine/engine.ts';
+import { alone, type Peers } from '../parallel/peers.ts';
 import type { ResolvedConfiguration } from '../protocol/configuration.ts';
 import { tokenizerHash, type TokenizerSpecification } from './data/tokenizer.ts';
 import {
+  elementsOf,
   parameterSpecifications,
   type GptShape,
   type ParameterSet,
   type ParameterSpecification,
 } from './parameters.ts';
-import { readSafetensors, writeSafetensors, type FileSummary } from './safetensors.ts';
+import { readSafetensors, writeSafetensors, type FileSummary, type NamedTensor } from './safetensors.ts';
 
 /** Checkpoints of a run that are kept; older ones are removed once a newer one is complete. */
 const KEPT = 2;
 /** How the folder of a checkpoint that is being written begins. */
 const ASIDE = '.writing-';
-const MODEL_FILE = 'model.safetensors';
-const OPTIMIZER_FILE = 'optimizer.safetensors';
 const MANIFEST_FILE = 'manifest.json';
+const contents = ['model', 'optimizer'] as const;
 
 const manifestSchema = z.object({
   format: z.literal('gpt-lab-checkpoint'),
-  version: z.literal(1),
+  /** 1: one file each, with whole parameters; 2: any number of files and pieces. */
+  version: z.union([z.literal(1), z.literal(2)]),
   step: z.int().min(0),
   /** Sequences taken from the data so far: where the next step goes on. */
   sequences: z.int().min(0),
@@ -43,12 +46,13 @@ const manifestSchema = z.object({
 /** What a checkpoint says of itself. */
 export type Manifest = z.infer<typeof manifestSchema>;
 
-/** All that a run needs to go on, on the device. */
-export interface TrainingState {
-  readonly specifications: readonly ParameterSpecification[];
-  readonly parameters: ParameterSet;
-  readonly m: ParameterSet;
-  readonly v: ParameterSet;
+/** Consecutive elements of a parameter's values or of one of its moments, on the device. */
+export interface StatePiece {
+  readonly part: 'values' | 'm' | 'v';
+  readonly specification: ParameterSpecification;
+  /** First element of the parameter. */
+  readonly from: number;
+  readonly tensor: Tensor;
 }
 
 /** Folder name of a step's checkpoint; sorts by step. */
@@ -61,62 +65,132 @@ async function syncFolder(path: string): Promise<void> {
   await folder.sync().finally(() => folder.close());
 }
 
-/** Writes a checkpoint of `state` after `manifest.step` into `directory`; returns its folder. */
+/**
+ * Writes a checkpoint after `manifest.step` into `directory`, each rank the pieces that it is given; returns its folder. Throws
+ * an Error on all ranks when one of them could not write its part.
+ */
 export async function saveCheckpoint(
   engine: Engine,
   directory: string,
-  state: TrainingState,
+  pieces: readonly StatePiece[],
   manifest: Omit<Manifest, 'format' | 'version' | 'tokenizerHash' | 'files'>,
+  peers: Peers = alone,
 ): Promise<string> {
   const target = join(directory, checkpointName(manifest.step));
-  await removeUnfinished(directory);
-  const aside = join(directory, `${ASIDE}${randomUUID()}`);
-  await mkdir(aside, { recursive: true });
+  const aside = join(directory, `${ASIDE}${checkpointName(manifest.step)}`);
+  const isFirst = peers.rank === 0;
+  await together(peers, async () => {
+    if (!isFirst) return;
+    await removeUnfinished(directory);
+    await mkdir(aside, { recursive: true });
+  });
   try {
-    const { specifications, parameters } = state;
-    const files: Record<string, FileSummary> = {};
-    files[MODEL_FILE] = await writeSafetensors(
-      join(aside, MODEL_FILE),
-      specifications,
-      async ({ name }) => (await engine.read(parameters.get(name))) as Float32Array,
-    );
-    const moments = (['m', 'v'] as const).flatMap((moment) =>
-      specifications.map(({ name, shape }) => ({
-        name: `${moment}.${name}`,
-        shape,
-        set: state[moment],
-        of: name,
-      })),
-    );
-    const byName = new Map(moments.map((moment) => [moment.name, moment.set.get(moment.of)]));
-    files[OPTIMIZER_FILE] = await writeSafetensors(join(aside, OPTIMIZER_FILE), moments, async ({ name }) => {
-      const tensor = byName.get(name);
-      if (tensor === undefined) throw new Error(`No moment ${name}`);
-      return (await engine.read(tensor)) as Float32Array;
+    const written = await together(peers, () => writePieces(engine, aside, pieces, peers));
+    const files = await allSummaries(written, peers);
+    await together(peers, async () => {
+      if (!isFirst) return;
+      const hash = tokenizerHash(manifest.tokenizer);
+      await writeManifest(aside, {
+        ...{ format: 'gpt-lab-checkpoint', version: 2, ...manifest, tokenizerHash: hash, files },
+      });
+      // The same step may exist: a resumed run saves it again.
+      await rm(target, { recursive: true, force: true });
+      await rename(aside, target);
+      await syncFolder(directory);
     });
-    const text: Manifest = {
-      format: 'gpt-lab-checkpoint',
-      version: 1,
-      ...manifest,
-      tokenizerHash: tokenizerHash(manifest.tokenizer),
-      files,
-    };
-    const file = await open(join(aside, MANIFEST_FILE), 'w');
-    await file
-      .writeFile(JSON.stringify(text, null, 2))
-      .then(() => file.sync())
-      .finally(() => file.close());
-    await syncFolder(aside);
-    // The same step may exist: a resumed run saves it again.
-    await rm(target, { recursive: true, force: true });
-    await rename(aside, target);
-    await syncFolder(directory);
   } catch (error) {
-    await rm(aside, { recursive: true, force: true });
+    if (isFirst) await rm(aside, { recursive: true, force: true });
     throw error;
   }
-  await removeOld(directory);
+  if (isFirst) await removeOld(directory);
   return target;
+}
+
+/** What all ranks do. Throws on all of them, and when all have tried, where it fails on one. */
+async function together<T>(peers: Peers, act: () => Promise<T>): Promise<T> {
+  const outcome = await act().then(
+    (value) => ({ value }),
+    (error: unknown) => ({ error }),
+  );
+  const [failed] = await peers.any('error' in outcome);
+  if ('error' in outcome) throw outcome.error;
+  if (failed) throw new Error('another rank could not do its part');
+  return outcome.value;
+}
+
+/** The file of a rank. */
+function fileName(content: string, rank: number, size: number): string {
+  const number = (value: number): string => String(value).padStart(5, '0');
+  return `${content}${size === 1 ? '' : `-${number(rank)}-of-${number(size)}`}.safetensors`;
+}
+
+/** A tensor of a file that holds a piece. */
+interface StoredPiece extends NamedTensor {
+  readonly piece: StatePiece;
+}
+
+function storedPiece(piece: StatePiece): StoredPiece {
+  const { specification, from, tensor, part } = piece;
+  const prefix = part === 'values' ? '' : `${part}.`;
+  const isWhole = tensor.length === elementsOf(specification);
+  const range = isWhole ? '' : `[${from}:${from + tensor.length}]`;
+  const shape = isWhole ? specification.shape : [tensor.length];
+  return { name: `${prefix}${specification.name}${range}`, shape, piece };
+}
+
+async function writePieces(
+  engine: Engine,
+  folder: string,
+  pieces: readonly StatePiece[],
+  { rank, size }: Peers,
+): Promise<FileSummary[]> {
+  const summaries: FileSummary[] = [];
+  for (const content of contents) {
+    const stored = pieces
+      .filter(({ part }) => (part === 'values') === (content === 'model'))
+      .sort((a, b) => a.part.localeCompare(b.part) || a.specification.stream - b.specification.stream)
+      .map(storedPiece);
+    const path = join(folder, fileName(content, rank, size));
+    summaries.push(
+      await writeSafetensors(
+        path,
+        stored,
+        async ({ piece }) => (await engine.read(piece.tensor)) as Float32Array,
+      ),
+    );
+  }
+  return summaries;
+}
+
+/** The summaries of the files of all ranks: each is 32 bytes of hash and a length. */
+async function allSummaries(own: readonly FileSummary[], peers: Peers): Promise<Record<string, FileSummary>> {
+  const bytes = Buffer.alloc(40 * own.length);
+  own.forEach((summary, index) => {
+    bytes.write(summary.sha256, 40 * index, 'hex');
+    bytes.writeDoubleLE(summary.bytes, 40 * index + 32);
+  });
+  const numbers = await peers.gather(new Int32Array(new Uint8Array(bytes).buffer));
+  const all = Buffer.from(numbers.buffer, numbers.byteOffset, numbers.byteLength);
+  const files: Record<string, FileSummary> = {};
+  for (let rank = 0; rank < peers.size; rank++) {
+    contents.forEach((content, index) => {
+      const at = 40 * (rank * contents.length + index);
+      files[fileName(content, rank, peers.size)] = {
+        bytes: all.readDoubleLE(at + 32),
+        sha256: all.toString('hex', at, at + 32),
+      };
+    });
+  }
+  return files;
+}
+
+async function writeManifest(folder: string, manifest: Manifest): Promise<void> {
+  const file = await open(join(folder, MANIFEST_FILE), 'w');
+  await file
+    .writeFile(JSON.stringify(manifest, null, 2))
+    .then(() => file.sync())
+    .finally(() => file.close());
+  await syncFolder(folder);
 }
 
 /** What a rank that was killed left half written. Only one rank writes into a run's folder. */
@@ -154,31 +228,82 @@ export async function readManifest(folder: string): Promise<Manifest> {
   return manifest.data;
 }
 
-async function load(
+/** A part of a parameter by the name that it is stored under. Throws an Error when the model has no such parameter. */
+function parseStored(
+  path: string,
+  { name, shape }: NamedTensor,
+  specifications: ReadonlyMap<string, ParameterSpecification>,
+): { part: StatePiece['part']; specification: ParameterSpecification; from: number; to: number } {
+  const [, prefix, parameter = '', from, to] = /^(m\.|v\.)?(.*?)(?:\[(\d+):(\d+)\])?$/.exec(name) ?? [];
+  const part = prefix === 'm.' ? 'm' : prefix === 'v.' ? 'v' : 'values';
+  const specification = specifications.get(parameter);
+  if (specification === undefined) throw new Error(`${path} holds an unexpected tensor ${name}`);
+  const range = { from: Number(from ?? 0), to: Number(to ?? elementsOf(specification)) };
+  const wanted = from === undefined ? specification.shape : [range.to - range.from];
+  if (range.to > elementsOf(specification) || shape.join() !== wanted.join())
+    throw new Error(`${path}: ${name} is [${shape.join()}], the model's is [${wanted.join()}]`);
+  return { part, specification, ...range };
+}
+
+/**
+ * Queues what a checkpoint holds of the given pieces into their tensors, whatever layout wrote it. Only files that hold some
+ * of them are read. Throws an Error naming what is damaged, does not fit or is missing.
+ */
+export async function loadPieces(
   engine: Engine,
   folder: string,
-  file: string,
   manifest: Manifest,
-  names: readonly string[],
-  target: (name: string) => ReturnType<ParameterSet['get']>,
+  pieces: readonly StatePiece[],
 ): Promise<void> {
-  const missing = new Set(names);
-  const summary = await readSafetensors(join(folder, file), ({ name, shape }, values) => {
-    if (!missing.delete(name)) throw new Error(`${join(folder, file)} holds an unexpected tensor ${name}`);
-    const tensor = target(name);
-    if (tensor.shape.join() !== shape.join()) {
+  const specifications = new Map(parameterSpecifications(manifest.shape).map((each) => [each.name, each]));
+  const nameOf = (part: string, { name }: ParameterSpecification): string => `${part} ${name}`;
+  const wanted = Map.groupBy(pieces, ({ part, specification }) => nameOf(part, specification));
+  const missing = new Map(pieces.map((piece) => [piece, piece.tensor.length]));
+  for (const [file, { sha256 }] of Object.entries(manifest.files)) {
+    const path = join(folder, file);
+    const overlaps = (
+      tensor: NamedTensor,
+    ): { piece: StatePiece; first: number; last: number; from: number }[] => {
+      const stored = parseStored(path, tensor, specifications);
+      return (wanted.get(nameOf(stored.part, stored.specification)) ?? []).flatMap((piece) => {
+        const first = Math.max(piece.from, stored.from);
+        const last = Math.min(piece.from + piece.tensor.length, stored.to);
+        return first < last ? [{ piece, first, last, from: stored.from }] : [];
+      });
+    };
+    const summary = await readSafetensors(
+      path,
+      (tensor, values) => {
+        for (const { piece, first, last, from } of overlaps(tensor)) {
+          const target = piece.tensor.view(first - piece.from, [last - first]);
+          engine.write(target, values.subarray(first - from, last - from));
+          missing.set(piece, (missing.get(piece) ?? 0) - (last - first));
+        }
+      },
+      (tensors) => tensors.some((tensor) => overlaps(tensor).length > 0),
+    );
+    if (summary && summary.sha256 !== sha256) {
       throw new Error(
-        `${join(folder, file)}: ${name} is [${shape.join()}], the model's is [${tensor.shape.join()}]`,
+        `The checkpoint ${folder} is damaged: the checksum of ${file} does not match its manifest`,
       );
     }
-    engine.write(tensor, values);
-  });
-  if (summary.sha256 !== manifest.files[file]?.sha256) {
-    throw new Error(
-      `The checkpoint ${folder} is damaged: the checksum of ${file} does not match its manifest`,
-    );
   }
-  if (missing.size > 0) throw new Error(`${join(folder, file)} lacks ${[...missing].join(', ')}`);
+  const lacking = [...missing]
+    .filter(([, elements]) => elements > 0)
+    .map(([piece]) => storedPiece(piece).name);
+  if (lacking.length > 0) throw new Error(`The checkpoint ${folder} lacks ${lacking.join(', ')}`);
+}
+
+/** The pieces of a quantity that is held whole. */
+export function wholePieces(
+  specifications: readonly ParameterSpecification[],
+  part: StatePiece['part'],
+  set: ParameterSet,
+): StatePiece[] {
+  return specifications.map((specification) => {
+    const tensor = set.get(specification.name);
+    return { part, specification, from: 0, tensor };
+  });
 }
 
 /** Queues a checkpoint's weights into `parameters`. Throws an Error naming what is damaged or does not fit. */
@@ -188,32 +313,16 @@ export async function loadWeights(
   manifest: Manifest,
   parameters: ParameterSet,
 ): Promise<void> {
-  const names = parameterSpecifications(manifest.shape).map(({ name }) => name);
-  await load(engine, folder, MODEL_FILE, manifest, names, (name) => parameters.get(name));
+  const specifications = parameterSpecifications(manifest.shape);
+  await loadPieces(engine, folder, manifest, wholePieces(specifications, 'values', parameters));
 }
 
-/** Queues weights and moments: the run then goes on as if it had never stopped. */
-export async function loadTrainingState(
-  engine: Engine,
-  folder: string,
-  manifest: Manifest,
-  state: TrainingState,
-): Promise<void> {
-  await loadWeights(engine, folder, manifest, state.parameters);
-  const names = (['m', 'v'] as const).flatMap((moment) =>
-    state.specifications.map(({ name }) => `${moment}.${name}`),
-  );
-  await load(engine, folder, OPTIMIZER_FILE, manifest, names, (name) =>
-    state[name.startsWith('m.') ? 'm' : 'v'].get(name.slice(2)),
-  );
-}
-
-/** The newest complete checkpoint of a run's checkpoint folder, or undefined. */
-export async function newestCheckpoint(directory: string): Promise<string | undefined> {
+/** The complete checkpoints of a run's checkpoint folder, newest first. */
+export async function completeCheckpoints(directory: string): Promise<string[]> {
   const names = await readdir(directory).catch(() => [] as string[]);
-  const newest = names
+  return names
     .filter((name) => name.startsWith('step-'))
     .sort()
-    .at(-1);
-  return newest === undefined ? undefined : join(directory, newest);
+    .reverse()
+    .map((name) => join(directory, name));
 }

@@ -1,56 +1,100 @@
-/** AdamW over the flat parameter buffers, with global norm clipping that never waits for the device. */
+/** AdamW over flat parameter buffers, with global norm clipping that never waits for the device. */
 import type { Engine, Tensor } from '../engine/engine.ts';
 import type { OptimizerConfiguration } from '../protocol/configuration.ts';
-import { ParameterSet, type ParameterSpecification } from './parameters.ts';
+import type { ParameterSet } from './parameters.ts';
+
+/** A flat range of parameters that is updated in one pass. */
+export interface Region {
+  readonly parameters: Tensor;
+  readonly gradients: Tensor;
+  readonly m: Tensor;
+  readonly v: Tensor;
+  /** Whether weight decay applies. */
+  readonly decay: boolean;
+}
+
+/** The gradient's global norm as a sum over pieces, which are the same for all ranks and all ways to share them out. */
+export interface NormPieces {
+  /** Number of all pieces, whoever has them. */
+  readonly count: number;
+  /** Those that are counted here, each with its place. */
+  readonly own: readonly { readonly place: number; readonly gradients: Tensor }[];
+  /** Queues the exchange of the pieces' squares [count], of which those of others are 0 here. */
+  readonly exchange?: (squaresK: Tensor) => void;
+}
 
 /** AdamW (Loshchilov & Hutter 2019): decay on matrices and embeddings only. */
 export class AdamW {
-  readonly m: ParameterSet;
-  readonly v: ParameterSet;
   /** [1]: the squared global norm of the last step's gradient, before clipping. */
   readonly squaredNorm: Tensor;
   readonly #factor: Tensor;
+  readonly #squaresK: Tensor;
+  readonly #onesK: Tensor;
   readonly #engine: Engine;
   readonly #settings: Required<OptimizerConfiguration>;
+  readonly #regions: readonly Region[];
+  readonly #norm: NormPieces;
 
   constructor(
     engine: Engine,
-    specifications: readonly ParameterSpecification[],
     settings: Required<OptimizerConfiguration>,
+    regions: readonly Region[],
+    norm: NormPieces,
   ) {
     this.#engine = engine;
     this.#settings = settings;
-    this.m = new ParameterSet(engine, specifications);
-    this.v = new ParameterSet(engine, specifications);
+    this.#regions = regions;
+    this.#norm = norm;
     this.squaredNorm = engine.allocate('f32', [1]);
     this.#factor = engine.allocate('f32', [1]);
+    this.#squaresK = engine.allocate('f32', [norm.count]);
+    this.#onesK = engine.allocate('f32', [norm.count]);
+    engine.fill(this.#onesK, 1);
   }
 
   /** Queues one update; `step` counts from 1. */
-  step(parameters: ParameterSet, gradients: ParameterSet, step: number, learningRate: number): void {
+  step(step: number, learningRate: number): void {
     const engine = this.#engine;
     const { betas, epsilon, weightDecay, clipNorm } = this.#settings;
-    engine.fill(this.squaredNorm, 0);
-    engine.squaredNorm(this.squaredNorm, gradients.decaying.flat);
-    engine.squaredNorm(this.squaredNorm, gradients.others.flat);
+    this.#measure();
     const factor = clipNorm > 0 ? this.#factor : null;
     if (factor) engine.clipFactor(factor, this.squaredNorm, clipNorm);
-    for (const group of ['decaying', 'others'] as const) {
-      engine.adamw(
-        parameters[group].flat,
-        gradients[group].flat,
-        this.m[group].flat,
-        this.v[group].flat,
-        factor,
-        {
-          learningRate,
-          beta1: betas[0],
-          beta2: betas[1],
-          epsilon,
-          weightDecay: group === 'decaying' ? weightDecay : 0,
-          step,
-        },
-      );
+    for (const { parameters, gradients, m, v, decay } of this.#regions) {
+      engine.adamw(parameters, gradients, m, v, factor, {
+        learningRate,
+        beta1: betas[0],
+        beta2: betas[1],
+        epsilon,
+        weightDecay: decay ? weightDecay : 0,
+        step,
+      });
     }
   }
+
+  /** Queues the global norm: a sum of squares for each piece, then their sum in the order of their places. */
+  #measure(): void {
+    const engine = this.#engine;
+    const { count, own, exchange } = this.#norm;
+    engine.fill(this.#squaresK, 0);
+    for (const { place, gradients } of own) engine.squaredNorm(this.#squaresK.view(place, [1]), gradients);
+    exchange?.(this.#squaresK);
+    const [rowK, columnK] = [this.#squaresK.view(0, [1, count]), this.#onesK.view(0, [count, 1])];
+    engine.linear(this.squaredNorm.view(0, [1, 1]), rowK, columnK, null);
+  }
+}
+
+/** AdamW for a model that is all here, with moments of its own. */
+export function adamwOfAll(
+  engine: Engine,
+  settings: Required<OptimizerConfiguration>,
+  parameters: ParameterSet,
+  gradients: ParameterSet,
+): AdamW {
+  const regions = (['decaying', 'others'] as const).map((group): Region => {
+    const { flat } = parameters[group];
+    const [m, v] = [engine.allocate('f32', flat.shape), engine.allocate('f32', flat.shape)];
+    return { parameters: flat, gradients: gradients[group].flat, m, v, decay: group === 'decaying' };
+  });
+  const own = regions.map((region, place) => ({ place, gradients: region.gradients }));
+  return new AdamW(engine, settings, regions, { count: own.length, own });
 }

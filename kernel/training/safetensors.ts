@@ -24,10 +24,10 @@ export interface FileSummary {
 }
 
 /** Writes tensors one after another, so that no more than one is in memory, and syncs the file to the disk. */
-export async function writeSafetensors(
+export async function writeSafetensors<T extends NamedTensor>(
   path: string,
-  tensors: readonly NamedTensor[],
-  values: (tensor: NamedTensor) => Promise<Float32Array>,
+  tensors: readonly T[],
+  values: (tensor: T) => Promise<Float32Array>,
 ): Promise<FileSummary> {
   const header: Record<string, unknown> = { __metadata__: { format: 'pt' } };
   let offset = 0;
@@ -63,12 +63,14 @@ export async function writeSafetensors(
 
 /**
  * Reads a file tensor by tensor, in the file's order. Throws an Error naming the file when it is not safetensors,
- * is cut short, or holds another type than F32; `take` gets each tensor's values.
+ * is cut short, or holds another type than F32; `take` gets each tensor's values. Where `wanted` says of the names and shapes
+ * that they are not, the rest of the file is left unread and undefined is returned.
  */
 export async function readSafetensors(
   path: string,
   take: (tensor: NamedTensor, values: Float32Array) => void,
-): Promise<FileSummary> {
+  wanted: (tensors: readonly NamedTensor[]) => boolean = () => true,
+): Promise<FileSummary | undefined> {
   const file = await open(path, 'r');
   const hash = createHash('sha256');
   try {
@@ -90,6 +92,7 @@ export async function readSafetensors(
     const header = JSON.parse((await read(length)).toString()) as Record<string, HeaderEntry>;
     delete header['__metadata__'];
     const entries = Object.entries(header).sort(([, a], [, b]) => a.data_offsets[0] - b.data_offsets[0]);
+    if (!wanted(entries.map(([name, { shape }]) => ({ name, shape })))) return undefined;
     let bytes = 8 + length;
     for (const [name, { dtype, shape, data_offsets: range }] of entries) {
       if (dtype !== 'F32') throw new Error(`${path} holds ${name} as ${dtype}: allowed is F32`);

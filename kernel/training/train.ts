@@ -1,9 +1,19 @@
 /** One run, top to bottom: data, model, optimizer, the loop of steps, evaluations and checkpoints. */
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Engine } from '../engine/engine.ts';
 import type { ResolvedConfiguration } from '../protocol/configuration.ts';
 import type { RunEventBody } from '../protocol/events.ts';
-import { loadTrainingState, readManifest, saveCheckpoint, type Manifest } from './checkpoint.ts';
+import { Mesh } from '../parallel/mesh.ts';
+import { ParallelModel } from '../parallel/parallel-model.ts';
+import { World } from '../parallel/world.ts';
+import { parameterCount } from '../protocol/presets.ts';
+import {
+  completeCheckpoints,
+  loadPieces,
+  readManifest,
+  saveCheckpoint,
+  type Manifest,
+} from './checkpoint.ts';
 import { DummySequences, evaluationBatches, TrainingSequences, type Batch } from './data/batches.ts';
 import { buildCorpus, StopRequested, type CorpusReporter } from './data/corpus.ts';
 import { openTokenizer, type TokenizerSpecification } from './data/tokenizer.ts';
@@ -23,7 +33,7 @@ export interface TrainingTask {
   readonly resume?: string;
 }
 
-/** How a run tells what happens and hears what is asked of it. */
+/** How a rank tells what happens and hears what is asked of it. The first rank speaks for all. */
 export interface TrainingControl {
   event(event: RunEventBody): void;
   phase(text: string): void;
@@ -95,124 +105,169 @@ async function openData(
 
 const finiteOrNull = (value: number): number | null => (Number.isFinite(value) ? value : null);
 
-function sum(values: Float32Array | Int32Array): number {
-  let total = 0;
-  for (const value of values) total += value;
-  return total;
+/** Asks one rank after the other where `first` prepares what the others then find: the cache of tokens. */
+async function firstThenOthers<T>(world: World, open: () => Promise<T>): Promise<T | undefined> {
+  const attempt = async (): Promise<T | undefined> =>
+    open().catch((error: unknown) => {
+      if (error instanceof StopRequested) return undefined;
+      throw error;
+    });
+  const first = world.rank === 0 ? await attempt() : undefined;
+  const [stopped] = await world.any(world.rank === 0 && first === undefined);
+  if (stopped || world.rank === 0) return stopped ? undefined : first;
+  return open();
+}
+
+/** The checkpoint that a run goes on from. */
+interface Beginning {
+  readonly path: string;
+  readonly manifest: Manifest;
+}
+
+/**
+ * Reads the manifest of `resume`, or of the newest checkpoint before it that is not damaged: what is wrong with those passed
+ * over is told. Throws the first problem when none is left.
+ */
+async function beginning(
+  resume: string,
+  directory: string,
+  unusable: ReadonlySet<string>,
+  tell: (problem: string) => void,
+): Promise<Beginning> {
+  const older = (await completeCheckpoints(directory)).filter((path) => basename(path) < basename(resume));
+  let first: unknown;
+  for (const path of [resume, ...older]) {
+    if (unusable.has(path)) continue;
+    try {
+      return { path, manifest: await readManifest(path) };
+    } catch (error) {
+      first ??= error;
+      tell((error as Error).message);
+    }
+  }
+  throw first ?? new Error(`No checkpoint before ${resume} can be used`);
 }
 
 /**
  * Trains until the last step or until asked to stop; returns how it ended. Throws an Error for people when the data
- * cannot be used, a checkpoint cannot be read, or the loss is no longer a number.
+ * cannot be used, a checkpoint cannot be read, or the loss is no longer a number. All ranks of `world` call it.
  */
 export async function train(
   engine: Engine,
   task: TrainingTask,
   control: TrainingControl,
+  world: World = new World(engine, new Mesh({ data: 1, pipeline: 1, tensor: 1 })),
 ): Promise<'finished' | 'stopped'> {
   const { config } = task;
   const { training, parallel } = config;
   const { steps, batchSize, sequenceLength: T, seed } = training;
-  const perMicroBatch = batchSize / parallel.microBatches;
+  const perMicroBatch = batchSize / (parallel.data * parallel.microBatches);
+  const checkpoints = join(task.directory, 'checkpoints');
+  const speaks = world.rank === 0;
+  const event = (body: RunEventBody): void => {
+    if (speaks || body.event === 'warning') control.event(body);
+  };
+  const phase = (text: string): void => {
+    if (speaks) control.phase(text);
+  };
+  const damaged = (message: string): void => {
+    if (speaks)
+      event({
+        event: 'warning',
+        code: 'checkpoint-damaged',
+        message: `${message}: the one before it is used`,
+      });
+  };
+  const stopRequested = async (): Promise<boolean> => (await world.any(control.stopRequested()))[0] ?? false;
 
-  const before = task.resume === undefined ? undefined : await readManifest(task.resume);
-  const data = await openData(task, before, perMicroBatch, control).catch((error: unknown) => {
-    if (error instanceof StopRequested) return undefined;
-    throw error;
-  });
+  let before =
+    task.resume === undefined ? undefined : await beginning(task.resume, checkpoints, new Set(), damaged);
+  const data = await firstThenOthers(world, () => openData(task, before?.manifest, perMicroBatch, control));
   if (data === undefined) return 'stopped';
   const shape: GptShape = { ...config.model, vocabularySize: data.vocabularySize };
 
-  control.phase('building the model');
-  const specifications = parameterSpecifications(shape);
-  const parameters = new ParameterSet(engine, specifications);
-  const gradients = new ParameterSet(engine, specifications);
-  const optimizer = new AdamW(engine, specifications, training.optimizer);
-  const pass = new TrainingPass(engine, shape, perMicroBatch, T, training);
-  const state = { specifications, parameters, m: optimizer.m, v: optimizer.v };
-
-  let done = 0;
-  if (task.resume !== undefined && before !== undefined) {
-    await loadTrainingState(engine, task.resume, before, state);
-    done = before.step;
-  } else {
-    initialise(engine, parameters, specifications, seed);
+  phase('building the model');
+  const model = new ParallelModel(engine, shape, config, world);
+  if (before === undefined) model.initialise(seed);
+  const unusable = new Set<string>();
+  while (before !== undefined) {
+    const { path, manifest }: Beginning = before;
+    const problem = await loadPieces(engine, path, manifest, model.piecesToLoad())
+      .then(() => engine.finish())
+      .then(() => undefined)
+      .catch((error: unknown) => error as Error);
+    const [failed] = await world.any(problem !== undefined);
+    if (!failed) break;
+    unusable.add(path);
+    const reason = problem ?? new Error(`The checkpoint ${path} is damaged, as another rank says`);
+    before = await beginning(path, checkpoints, unusable, damaged).catch(() => {
+      throw reason;
+    });
+    damaged(reason.message);
   }
+  let done = before?.manifest.step ?? 0;
   await engine.finish();
 
-  control.event({
+  event({
     event: 'start',
     run: task.run,
     config: config as unknown as Record<string, unknown>,
-    parameters: specifications.reduce((total, { shape: size }) => total + size.reduce((a, b) => a * b, 1), 0),
-    world: 1,
+    parameters: parameterCount(shape),
+    world: world.size,
     ...(done > 0 ? { resumedFrom: done } : {}),
   });
 
-  let saved = task.resume !== undefined ? done : -1;
+  let saved = before === undefined ? -1 : done;
   const checkpoint = async (): Promise<void> => {
     if (saved === done) return;
-    control.phase('writing a checkpoint');
+    phase('writing a checkpoint');
     try {
-      const path = await saveCheckpoint(engine, join(task.directory, 'checkpoints'), state, {
-        step: done,
-        sequences: done * batchSize,
-        config,
-        shape,
-        tokenizer: data.tokenizer,
+      const manifest = {
+        ...{ step: done, sequences: done * batchSize, config, shape, tokenizer: data.tokenizer },
         ...(data.corpusHash === undefined ? {} : { corpusHash: data.corpusHash }),
-      });
+      };
+      const path = await saveCheckpoint(engine, checkpoints, model.piecesToSave(), manifest, world);
       saved = done;
-      control.event({ event: 'checkpoint', step: done, path });
+      event({ event: 'checkpoint', step: done, path });
     } catch (error) {
       // A full disk costs the checkpoint, not the run.
       const message = `The checkpoint of step ${done} could not be written: ${(error as Error).message}`;
-      control.event({ event: 'warning', code: 'checkpoint-failed', message });
+      event({ event: 'warning', code: 'checkpoint-failed', message });
     }
   };
 
   let evaluated = -1;
   const evaluate = async (): Promise<void> => {
     if (data.evaluation.length === 0 || evaluated === done) return;
-    control.phase('evaluating');
+    phase('evaluating');
     let total = 0;
     let tokens = 0;
-    for (const batch of data.evaluation) {
-      pass.load(batch.tokens, batch.targets);
-      pass.evaluate(parameters);
-      total += sum(await engine.read(pass.lossesN));
-      tokens += batch.targets.reduce((count, target) => count + (target >= 0 ? 1 : 0), 0);
-      if (control.stopRequested()) return;
+    for (let first = 0; first < data.evaluation.length; first += model.evaluationRound) {
+      const batches = data.evaluation.slice(first, first + model.evaluationRound);
+      total += await model.evaluate(batches);
+      for (const { targets } of batches) for (const target of targets) if (target >= 0) tokens++;
+      if (await stopRequested()) return;
     }
     evaluated = done;
-    control.event({ event: 'evaluation', step: done, loss: finiteOrNull(total / tokens) });
+    event({ event: 'evaluation', step: done, loss: finiteOrNull(total / tokens) });
   };
 
-  while (done < steps && !control.stopRequested()) {
+  let stopping = await stopRequested();
+  while (done < steps && !stopping) {
     const start = performance.now();
     const step = done + 1;
     const rate = learningRate(step, steps, training.optimizer.learningRate, training.schedule);
-    const losses: Promise<Float32Array | Int32Array>[] = [];
-    for (let micro = 0; micro < parallel.microBatches; micro++) {
-      const firstSequence = done * batchSize + micro * perMicroBatch;
-      const batch = data.sequences.batch(firstSequence, perMicroBatch);
-      pass.load(batch.tokens, batch.targets);
-      pass.forwardBackward(parameters, gradients, 1 / (batchSize * T), { seed, firstSequence }, micro === 0);
-      losses.push(engine.read(pass.lossesN));
-    }
-    optimizer.step(parameters, gradients, step, rate);
-    const squaredNorm = engine.read(optimizer.squaredNorm);
-    const loss = (await Promise.all(losses)).reduce((total, part) => total + sum(part), 0) / (batchSize * T);
-    const norm = Math.sqrt((await squaredNorm)[0] ?? Number.NaN);
+    const result = await model.step(step, rate, data.sequences, done * batchSize);
+    const loss = result.loss / (batchSize * T);
     const seconds = (performance.now() - start) / 1000;
     done = step;
-    control.event({
+    event({
       event: 'step',
       step,
       tokens: batchSize * T,
       loss: finiteOrNull(loss),
       learningRate: rate,
-      gradientNorm: finiteOrNull(norm),
+      gradientNorm: finiteOrNull(result.gradientNorm),
       seconds,
       tokensPerSecond: (batchSize * T) / seconds,
     });
@@ -223,7 +278,15 @@ export async function train(
     }
     const due = (every: number): boolean => every > 0 && done % every === 0;
     if (due(training.evaluateEvery)) await evaluate();
-    if (control.takeCheckpointRequest() || due(training.checkpointEvery)) await checkpoint();
+    const [stop = false, asked = false] = await world.any(
+      control.stopRequested(),
+      control.takeCheckpointRequest(),
+    );
+    stopping = stop;
+    if (asked || due(training.checkpointEvery)) {
+      await checkpoint();
+      stopping = await stopRequested();
+    }
   }
   const finished = done >= steps;
   if (finished) await evaluate();

@@ -9,7 +9,7 @@ import { suite, test } from 'node:test';
 import type { Engine, Tensor } from '../../kernel/engine/engine.ts';
 import type { PassOptions } from '../../kernel/training/activations.ts';
 import { TrainingPass } from '../../kernel/training/training-pass.ts';
-import { AdamW } from '../../kernel/training/optimizer.ts';
+import { type AdamW, adamwOfAll } from '../../kernel/training/optimizer.ts';
 import { type GptShape, ParameterSet, parameterSpecifications } from '../../kernel/training/parameters.ts';
 import { learningRate } from '../../kernel/training/schedule.ts';
 import { engines } from '../conformance/engines.ts';
@@ -136,11 +136,8 @@ class Trainee {
     this.oracle = oracle;
     this.parameters = new ParameterSet(engine, specifications);
     this.gradients = new ParameterSet(engine, specifications);
-    this.optimizer = new AdamW(engine, specifications, {
-      type: 'adamw',
-      learningRate: 0,
-      ...oracle.optimizer,
-    });
+    const settings = { type: 'adamw', learningRate: 0, ...oracle.optimizer } as const;
+    this.optimizer = adamwOfAll(engine, settings, this.parameters, this.gradients);
     this.pass = new TrainingPass(engine, shape, oracle.sequences, oracle.tokens, options);
     for (const [name, weights] of initialWeights(oracle)) engine.write(this.parameters.get(name), weights);
   }
@@ -230,7 +227,7 @@ for (const { name, open, tolerances, options } of subjects) {
           assertClose(`learning rate ${step}`, rate, expected.learningRate, 1e-15);
           const loss = await trainee.differentiate(step);
           assertClose(`loss ${step}`, loss, expected.loss, tolerances.laterLoss);
-          trainee.optimizer.step(trainee.parameters, trainee.gradients, step, rate);
+          trainee.optimizer.step(step, rate);
           const [squared = NaN] = await numbers(engine, trainee.optimizer.squaredNorm);
           assertClose(`norm ${step}`, Math.sqrt(squared), expected.gradientNorm, tolerances.laterLoss);
         }

@@ -1,0 +1,228 @@
+/**
+ * One stage of a pipeline at work: it takes the operations of its schedule in order, receives what they need from its
+ * neighbours and sends on what they give. All calls of a step are queued without waiting; a receive is posted one operation
+ * ahead, so that it runs beside the arithmetic.
+ */
+import type { Engine, EngineEvent, Tensor } from '../../engine/engine.ts';
+import { Slot, Workspace, type PassOptions, type PassSize, type Span } from '../../training/activations.ts';
+import type { Batch } from '../../training/data/batches.ts';
+import {
+  ModelPart,
+  type DropoutPosition,
+  type MicroBatch,
+  type ParameterKeeper,
+} from '../../training/model.ts';
+import type { Group } from '../collective/collective.ts';
+import { stageSpans } from './layers.ts';
+import type { Operation, PipelineSchedule } from './schedule.ts';
+import { Turns } from './turns.ts';
+
+/** How stages reach each other; stage numbers are ranks in both groups. */
+export interface PipelineLinks {
+  /** What activations travel on. */
+  readonly forward: Group;
+  /** What gradients travel on: apart, so that neither order depends on the other. */
+  readonly backward: Group;
+}
+
+/** What a stage is made with. */
+export interface StageSettings {
+  readonly engine: Engine;
+  readonly size: PassSize;
+  readonly options: PassOptions;
+  readonly keeper: ParameterKeeper;
+  readonly schedule: PipelineSchedule;
+  readonly stage: number;
+  /** Undefined with one stage. */
+  readonly links: PipelineLinks | undefined;
+}
+
+/** The micro-batches of a step. */
+export interface StepInput {
+  readonly lossScale: number;
+  batch(microBatch: number): Batch;
+  dropout(microBatch: number): DropoutPosition;
+  /** Where the losses [N] of a micro-batch go, on the last stage. */
+  lossesN(microBatch: number): Tensor;
+}
+
+/** A chunk of a stage. */
+interface Chunk {
+  readonly span: Span;
+  readonly part: ModelPart;
+  readonly slots: Turns<Slot>;
+  /** Its place among the virtual stages. */
+  readonly virtual: number;
+}
+
+/** A micro-batch in a chunk, from its forward to the end of its backward. */
+interface InFlight {
+  readonly slot: Slot;
+  /** The input stream, where it came from another stage. */
+  readonly inputNC: Tensor | undefined;
+}
+
+/** A message that is on its way here. */
+interface Arrival {
+  readonly tensorNC: Tensor;
+  readonly event: EngineEvent;
+}
+
+/** See above. */
+export class StageExecution {
+  readonly #engine: Engine;
+  readonly #schedule: PipelineSchedule;
+  readonly #stage: number;
+  readonly #links: PipelineLinks | undefined;
+  readonly #workspace: Workspace;
+  readonly #chunks: readonly Chunk[];
+  /** Residual streams and their gradients on their way between stages. */
+  readonly #streams: Turns<Tensor>;
+  readonly #inFlight = new Map<string, InFlight>();
+  readonly #arrivals = new Map<string, Arrival>();
+
+  constructor({ engine, size, options, keeper, schedule, stage, links }: StageSettings) {
+    this.#engine = engine;
+    this.#schedule = schedule;
+    this.#stage = stage;
+    this.#links = links;
+    this.#workspace = new Workspace(engine, size, options);
+    const spans = stageSpans(size.shape.layers, schedule.stages, schedule.chunks, stage);
+    this.#chunks = spans.map((span, chunk) => ({
+      span,
+      part: new ModelPart({ engine, size, span, options, workspace: this.#workspace, keeper }),
+      slots: new Turns(engine, () => new Slot(engine, size, span, options)),
+      virtual: chunk * schedule.stages + stage,
+    }));
+    const NC = [size.B * size.T, size.shape.width];
+    this.#streams = new Turns(engine, () => engine.allocate('f32', NC));
+  }
+
+  /** Whether the losses are computed here. */
+  get hasHead(): boolean {
+    return this.#chunks.some(({ span }) => span.head);
+  }
+
+  /** Queues forward and backward of all micro-batches. */
+  train(input: StepInput): void {
+    const operations = this.#schedule.operations[this.#stage] ?? [];
+    this.#run(operations, (operation) => this.#operate(operation, input));
+  }
+
+  /** Queues a forward of each of `count` micro-batches, without dropout, and the losses. */
+  evaluate(count: number, input: Pick<StepInput, 'batch' | 'lossesN'>): void {
+    const operations = Array.from({ length: count }, (_, microBatch) =>
+      this.#chunks.map((_each, chunk): Operation => ({ kind: 'forward', microBatch, chunk })),
+    ).flat();
+    this.#run(operations, (operation) => {
+      const { part, span, slots } = this.#chunk(operation);
+      const { slot, inputNC } = this.#forward(operation, input);
+      if (span.head) part.losses(slot, input.lossesN(operation.microBatch));
+      slots.give(slot, this.#sendForward(operation, slot));
+      if (inputNC) this.#streams.give(inputNC);
+    });
+  }
+
+  #run(operations: readonly Operation[], operate: (operation: Operation) => void): void {
+    for (const [place, operation] of operations.entries()) {
+      this.#post(operation);
+      const next = operations[place + 1];
+      if (next) this.#post(next);
+      operate(operation);
+    }
+  }
+
+  #operate(operation: Operation, input: StepInput): void {
+    const { part, span, slots } = this.#chunk(operation);
+    const { kind, microBatch } = operation;
+    if (kind === 'forward') {
+      const flight = this.#forward(operation, input, input.dropout(microBatch));
+      // The output stays until the backward, for which the next stage must have received it.
+      this.#sendForward(operation, flight.slot);
+      this.#inFlight.set(keyOf(operation), flight);
+      return;
+    }
+    const flight = this.#inFlight.get(keyOf(operation));
+    if (!flight) throw new Error(`Stage ${this.#stage} has no forward before ${nameOf(operation)}`);
+    const micro: MicroBatch = {
+      index: microBatch,
+      lossScale: input.lossScale,
+      dropout: input.dropout(microBatch),
+    };
+    if (kind !== 'weight-gradient') {
+      const dxNC = span.head ? this.#streams.take() : this.#arrived('backward', operation);
+      const losses = span.head ? input.lossesN(microBatch) : undefined;
+      part.backward(flight.slot, dxNC, micro, losses, kind === 'input-gradient');
+      this.#streams.give(dxNC, this.#sendBackward(operation, dxNC));
+    }
+    if (kind === 'weight-gradient') part.weightGradients(flight.slot, micro);
+    if (kind === 'input-gradient') return;
+    this.#inFlight.delete(keyOf(operation));
+    slots.give(flight.slot);
+    if (flight.inputNC) this.#streams.give(flight.inputNC);
+  }
+
+  #forward(operation: Operation, input: Pick<StepInput, 'batch'>, dropout?: DropoutPosition): InFlight {
+    const { part, span, slots } = this.#chunk(operation);
+    const slot = slots.take();
+    const inputNC = span.embedding ? undefined : this.#arrived('forward', operation);
+    if (inputNC) slot.streamNC[0] = inputNC;
+    if (span.embedding || span.head) {
+      const { tokens, targets } = input.batch(operation.microBatch);
+      if (span.embedding) this.#engine.write(slot.tokensN, tokens);
+      if (span.head) this.#engine.write(slot.targetsN, targets);
+    }
+    part.forward(slot, dropout);
+    return { slot, inputNC };
+  }
+
+  #sendForward(operation: Operation, slot: Slot): EngineEvent | undefined {
+    const { span, virtual } = this.#chunk(operation);
+    if (span.head) return undefined;
+    return this.#link('forward').send(slot.outputNC, (virtual + 1) % this.#schedule.stages);
+  }
+
+  #sendBackward(operation: Operation, dxNC: Tensor): EngineEvent | undefined {
+    const { span, virtual } = this.#chunk(operation);
+    if (span.embedding) return undefined;
+    return this.#link('backward').send(dxNC, (virtual - 1) % this.#schedule.stages);
+  }
+
+  /** Posts the receive of what an operation needs from another stage, once. */
+  #post(operation: Operation): void {
+    const { span, virtual } = this.#chunk(operation);
+    const { stages } = this.#schedule;
+    const direction = operation.kind === 'forward' ? 'forward' : 'backward';
+    const comes = direction === 'forward' ? !span.embedding : !span.head;
+    const key = arrivalOf(direction, operation);
+    if (operation.kind === 'weight-gradient' || !comes || this.#arrivals.has(key)) return;
+    const from = direction === 'forward' ? (virtual - 1) % stages : (virtual + 1) % stages;
+    const tensorNC = this.#streams.take();
+    this.#arrivals.set(key, { tensorNC, event: this.#link(direction).receive(tensorNC, from) });
+  }
+
+  #arrived(direction: 'forward' | 'backward', operation: Operation): Tensor {
+    const key = arrivalOf(direction, operation);
+    const arrival = this.#arrivals.get(key);
+    if (!arrival) throw new Error(`Stage ${this.#stage} has posted no receive for ${nameOf(operation)}`);
+    this.#arrivals.delete(key);
+    this.#engine.wait(arrival.event);
+    return arrival.tensorNC;
+  }
+
+  #link(direction: 'forward' | 'backward'): Group {
+    if (!this.#links) throw new Error('A pipeline of one stage sends nothing');
+    return this.#links[direction];
+  }
+
+  #chunk({ chunk }: Operation): Chunk {
+    const found = this.#chunks[chunk];
+    if (!found) throw new RangeError(`Chunk ${chunk} of ${this.#chunks.length}`);
+    return found;
+  }
+}
+
+const keyOf = ({ chunk, microBatch }: Operation): string => `${chunk} ${microBatch}`;
+const arrivalOf = (direction: string, operation: Operation): string => `${direction} ${keyOf(operation)}`;
+const nameOf = ({ kind, microBatch, chunk }: Operation): string =>
+  `${kind} of micro-batch ${microBatch} in chunk ${chunk}`;

@@ -1,0 +1,277 @@
+/**
+ * ZeRO (Rajbhandari et al. 2020): what D replicas would each hold of a model's parameters, gradients and moments is
+ * shared out among them. Stage 0 shares nothing, 1 the moments, 2 the gradients too, 3 the parameters too.
+ *
+ * Replicas work on different sequences, so the gradients of each micro-batch are summed over them, then added to those of
+ * the micro-batches before: the order of summation is the same in all stages, and so are the results, bit for bit. A
+ * unit's gradients are on their way while the backward pass goes on with the next unit.
+ */
+import type { Engine, EngineEvent, Tensor } from '../../engine/engine.ts';
+import type { NamedTensors, ParameterKeeper, UnitGradients } from '../../training/model.ts';
+import type { NormPieces, Region } from '../../training/optimizer.ts';
+import type { Unit } from '../../training/parameters.ts';
+import type { Group } from '../collective/collective.ts';
+import { BufferPool } from './buffer-pool.ts';
+import { GatheredUnits } from './gathered-units.ts';
+import { namedTensors, piecesOf, unitLayout, type FlatLayout } from './layout.ts';
+
+export type ZeroStage = 0 | 1 | 2 | 3;
+
+/** What is kept of a model, by whom. */
+export interface ShardedSettings {
+  readonly engine: Engine;
+  /** The units that this rank computes with. */
+  readonly units: readonly Unit[];
+  /** The replicas; undefined where there is one. */
+  readonly replicas: Group | undefined;
+  readonly stage: ZeroStage;
+  /** Micro-batches of a step. */
+  readonly microBatches: number;
+  /** A unit that another stage of the pipeline computes with too, and the ranks of both that have the same shard of it. */
+  readonly shared?: { readonly unit: Unit; readonly group: Group };
+}
+
+/** One flat buffer of a unit on this rank. */
+export interface ShardedBuffer {
+  readonly unit: Unit;
+  readonly layout: FlatLayout;
+  /** The whole buffer; undefined in stage 3. */
+  readonly values: Tensor | undefined;
+  /** This rank's shard of the values. */
+  readonly shard: Tensor;
+  /** Gradients summed over replicas and micro-batches: of all elements in stage 0, of the shard in others; so are the moments. */
+  readonly sum: Tensor;
+  readonly m: Tensor;
+  readonly v: Tensor;
+  /** Gradients of micro-batches in work, whole. */
+  readonly local: Map<number, Tensor>;
+}
+
+/** Gradients that are being summed over the replicas. */
+interface Reduction {
+  readonly buffer: ShardedBuffer;
+  readonly microBatch: number;
+  readonly local: Tensor;
+  /** Where the sum appears. */
+  readonly result: Tensor;
+  readonly event: EngineEvent;
+}
+
+/** The parameters of a part of the model, shared out among replicas. */
+export class ShardedParameters implements ParameterKeeper {
+  /** This rank's number among the replicas, and how many there are. */
+  readonly replica: number;
+  readonly numReplicas: number;
+  readonly buffers: readonly ShardedBuffer[];
+  readonly stage: ZeroStage;
+  readonly #engine: Engine;
+  readonly #replicas: Group | undefined;
+  readonly #shared: ShardedSettings['shared'];
+  readonly #microBatches: number;
+  readonly #ofUnit: ReadonlyMap<string, readonly ShardedBuffer[]>;
+  readonly #whole = new Map<string, NamedTensors>();
+  readonly #gathered: GatheredUnits | undefined;
+  readonly #locals: BufferPool;
+  readonly #kinds = new Map<string, number>();
+  #reductions: Reduction[] = [];
+  /** Values that are being gathered after an update. */
+  readonly #arriving = new Map<string, EngineEvent[]>();
+
+  constructor({ engine, units, replicas, stage, microBatches, shared }: ShardedSettings) {
+    this.#engine = engine;
+    this.#replicas = replicas;
+    this.#shared = shared;
+    this.#microBatches = microBatches;
+    this.replica = replicas?.rank ?? 0;
+    this.numReplicas = replicas?.size ?? 1;
+    this.stage = replicas ? stage : 0;
+    this.buffers = units.flatMap((unit) =>
+      unitLayout(unit, this.numReplicas).map((layout) => this.#allocate(unit, layout)),
+    );
+    this.#ofUnit = Map.groupBy(this.buffers, ({ unit }) => unit.name);
+    this.#locals = new BufferPool(engine);
+    for (const { layout } of this.buffers) {
+      const kind = BufferPool.kind(layout);
+      this.#kinds.set(kind, (this.#kinds.get(kind) ?? 0) + 1);
+    }
+    if (replicas && this.stage === 3)
+      this.#gathered = new GatheredUnits(engine, replicas, (layout) => this.#turns(layout));
+  }
+
+  #allocate(unit: Unit, layout: FlatLayout): ShardedBuffer {
+    const floats = (length: number): Tensor => this.#engine.allocate('f32', [length]);
+    const values = this.stage === 3 ? undefined : floats(layout.length);
+    const shard = values?.view(this.replica * layout.shard, [layout.shard]) ?? floats(layout.shard);
+    const kept = this.stage === 0 ? layout.length : layout.shard;
+    const [sum, m, v] = [floats(kept), floats(kept), floats(kept)];
+    return { unit, layout, values, shard, sum, m, v, local: new Map() };
+  }
+
+  /** Queues the initial values: each parameter draws from its own stream of the seed, whoever holds which elements. */
+  initialise(seed: number): void {
+    for (const { layout, values, shard } of this.buffers) {
+      const replicas = values ? Array.from({ length: this.numReplicas }, (_, r) => r) : [this.replica];
+      for (const replica of replicas) {
+        const target = values?.view(replica * layout.shard, [layout.shard]) ?? shard;
+        for (const { specification, from, at, length } of piecesOf(layout, replica)) {
+          const { deviation, constant, stream } = specification;
+          const piece = target.view(at, [length]);
+          if (deviation > 0) this.#engine.randomNormal(piece, deviation, { seed, stream, offset: from });
+          else this.#engine.fill(piece, constant);
+        }
+      }
+    }
+  }
+
+  take(unit: Unit): NamedTensors {
+    if (this.#gathered) return this.#gathered.take(unit, this.#of(unit));
+    for (const event of this.#arriving.get(unit.name) ?? []) this.#engine.wait(event);
+    this.#arriving.delete(unit.name);
+    const known = this.#whole.get(unit.name);
+    if (known) return known;
+    const made = namedTensors(
+      this.#of(unit).map(({ layout, values, shard }) => ({ layout, flat: values ?? shard })),
+    );
+    this.#whole.set(unit.name, made);
+    return made;
+  }
+
+  give(unit: Unit): void {
+    this.#gathered?.give(unit);
+  }
+
+  expect(unit: Unit): void {
+    this.#gathered?.expect(unit, this.#of(unit));
+  }
+
+  gradients(unit: Unit, microBatch: number): UnitGradients {
+    const buffers = this.#of(unit);
+    const get = (name: string): Tensor => {
+      for (const buffer of buffers) {
+        const member = buffer.layout.members.find(({ specification }) => specification.name === name);
+        if (member) return this.#local(buffer, microBatch).view(member.offset, member.specification.shape);
+      }
+      throw new Error(`Unit ${unit.name} has no parameter ${name}`);
+    };
+    return { get, fresh: this.#replicas !== undefined || microBatch === 0 };
+  }
+
+  complete(unit: Unit, microBatch: number): void {
+    if (!this.#replicas) return;
+    for (const buffer of this.#of(unit)) {
+      const local = this.#local(buffer, microBatch);
+      buffer.local.delete(microBatch);
+      const { shard } = buffer.layout;
+      if (this.stage === 0) {
+        const event = this.#replicas.allReduce(local);
+        this.#reductions.push({ buffer, microBatch, local, result: local, event });
+      } else {
+        const part = microBatch === 0 ? buffer.sum : local.view(this.replica * shard, [shard]);
+        const event = this.#replicas.reduceScatter(part, local);
+        this.#reductions.push({ buffer, microBatch, local, result: part, event });
+      }
+    }
+  }
+
+  /** Queues the end of the step's gradients: afterwards each rank has the sums of what it updates. */
+  finishGradients(): void {
+    for (const reduction of this.#reductions.splice(0)) this.#settle(reduction);
+    if (!this.#shared) return;
+    // Both stages add in the order of their ranks, so that both copies stay the same.
+    const events = this.#of(this.#shared.unit).map(({ sum }) => this.#shared?.group.allReduce(sum));
+    for (const event of events) if (event) this.#engine.wait(event);
+  }
+
+  /** What this rank updates. */
+  regions(): Region[] {
+    return this.buffers.map(({ layout, values, shard, sum, m, v }) => ({
+      parameters: this.stage === 0 ? (values ?? shard) : shard,
+      ...{ gradients: sum, m, v, decay: layout.decay },
+    }));
+  }
+
+  /**
+   * The pieces of the gradient's norm: the shards of all buffers of the model, each counted by its owner. A unit that
+   * two stages share is counted once: `counts` says whether here.
+   */
+  normPieces(all: readonly Unit[], counts: (unit: Unit) => boolean): Pick<NormPieces, 'count' | 'own'> {
+    const own: { place: number; gradients: Tensor }[] = [];
+    let count = 0;
+    for (const unit of all) {
+      for (const layout of unitLayout(unit, this.numReplicas)) {
+        const place = count + this.replica;
+        count += this.numReplicas;
+        const buffer = this.#ofUnit.get(unit.name)?.find((each) => each.layout.decay === layout.decay);
+        if (!buffer || !counts(unit)) continue;
+        const { shard } = layout;
+        const gradients = this.stage === 0 ? buffer.sum.view(this.replica * shard, [shard]) : buffer.sum;
+        own.push({ place, gradients });
+      }
+    }
+    return { count, own };
+  }
+
+  /** The values have changed: queues what brings those of other replicas here. */
+  spreadValues(): void {
+    this.#gathered?.forget();
+    if (!this.#replicas || this.stage === 0 || this.stage === 3) return;
+    for (const { unit, values, shard } of this.buffers) {
+      if (!values) continue;
+      const events = this.#arriving.get(unit.name) ?? [];
+      events.push(this.#replicas.allGather(values, shard));
+      this.#arriving.set(unit.name, events);
+    }
+  }
+
+  /** This rank's shard of a moment. */
+  momentShard({ layout, ...buffer }: ShardedBuffer, moment: 'm' | 'v'): Tensor {
+    const tensor = buffer[moment];
+    return this.stage === 0 ? tensor.view(this.replica * layout.shard, [layout.shard]) : tensor;
+  }
+
+  #of(unit: Unit): readonly ShardedBuffer[] {
+    const buffers = this.#ofUnit.get(unit.name);
+    if (!buffers) throw new Error(`This rank does not hold unit ${unit.name}`);
+    return buffers;
+  }
+
+  /** Buffers of a kind that are enough: one in use while the other's contents come or go; stages 0 and 1 have one for each unit. */
+  #turns(layout: FlatLayout): number {
+    const all = this.#kinds.get(BufferPool.kind(layout)) ?? 1;
+    return this.stage < 2 ? all : Math.min(2, all);
+  }
+
+  /** The whole buffer that takes a micro-batch's gradients. */
+  #local(buffer: ShardedBuffer, microBatch: number): Tensor {
+    if (!this.#replicas) return buffer.sum;
+    const known = buffer.local.get(microBatch);
+    if (known) return known;
+    const taken = this.#reducesInPlace ? buffer.sum : this.#takeLocal(buffer.layout);
+    buffer.local.set(microBatch, taken);
+    return taken;
+  }
+
+  /** With one micro-batch, stage 0 needs no second buffer for the sum. */
+  get #reducesInPlace(): boolean {
+    return this.stage === 0 && this.#microBatches === 1;
+  }
+
+  #takeLocal(layout: FlatLayout): Tensor {
+    const free = this.#locals.take(layout, this.#turns(layout));
+    if (free) return free;
+    const kind = BufferPool.kind(layout);
+    const place = this.#reductions.findIndex(({ buffer }) => BufferPool.kind(buffer.layout) === kind);
+    // In their order: sums are taken in that of the micro-batches.
+    for (const reduction of this.#reductions.splice(0, place + 1)) this.#settle(reduction);
+    return this.#locals.takeAny(layout);
+  }
+
+  #settle({ buffer, microBatch, local, result, event }: Reduction): void {
+    this.#engine.wait(event);
+    if (result !== buffer.sum) {
+      if (microBatch === 0) this.#engine.copy(buffer.sum, result);
+      else this.#engine.add(buffer.sum, buffer.sum, result);
+    }
+    if (local !== buffer.sum) this.#locals.give(buffer.layout, local);
+  }
+}
