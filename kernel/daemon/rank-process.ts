@@ -10,12 +10,14 @@ import {
   type RankTask,
 } from '../protocol/rank.ts';
 
-/** How a rank ended. */
+/** How a rank, or all ranks of a run, ended. */
 export interface RankEnd {
   /** For people; absent when it did what it was asked. */
   readonly error?: string;
   /** Whether we ended it, because it was told to or did not hear a stop. */
   readonly killed: boolean;
+  /** Whether it ended without a word of its own: a signal, or an exit. */
+  readonly silent?: boolean;
 }
 
 /** Lines of stderr that an unexpected end quotes, and the bytes that they are taken from. */
@@ -35,6 +37,7 @@ export class RankProcess {
   /** Resolves when the process has ended and all that it reported has been handed on. */
   readonly ended: Promise<RankEnd>;
   readonly #child: ChildProcess;
+  readonly #name: string;
   #deadline: NodeJS.Timeout | undefined;
   #killed = false;
 
@@ -47,6 +50,7 @@ export class RankProcess {
       env: { ...process.env, ELECTRON_RUN_AS_NODE: '1' },
     });
     this.pid = this.#child.pid;
+    this.#name = `Rank ${task.task === 'train' ? (task.rank ?? 0) : 0}`;
     this.ended = this.#watch(this.#openLog(log), onReport);
     this.send({ type: 'task', task });
   }
@@ -117,7 +121,8 @@ export class RankProcess {
     const killed = this.#killed;
     if (said !== undefined) return { error: said, killed };
     if (code === 0) return { killed };
-    return { error: describeEnd(this.pid, code, signal, stderr.toString()), killed };
+    const error = describeEnd(this.#name, this.pid, code, signal, stderr.toString());
+    return { error, killed, silent: true };
   }
 }
 
@@ -131,6 +136,7 @@ function isLastWord(report: RankReport): boolean {
 
 /** An unexpected end in words: exit code or signal, the likely cause, the last lines of stderr. */
 export function describeEnd(
+  name: string,
   pid: number | undefined,
   code: number | null,
   signal: NodeJS.Signals | null,
@@ -148,5 +154,5 @@ export function describeEnd(
     : signal === 'SIGKILL'
       ? `: it was killed from outside, or the system ran out of memory (its log, \`dmesg\`, tells). If so: ${MEMORY_ADVICE}`
       : '';
-  return `Rank 0 (${pid === undefined ? 'which the system did not start' : `process ${pid}`}) ended ${how}${cause}${lines === '' ? '' : `\n${lines}`}`;
+  return `${name} (${pid === undefined ? 'which the system did not start' : `process ${pid}`}) ended ${how}${cause}${lines === '' ? '' : `\n${lines}`}`;
 }

@@ -44,6 +44,18 @@ async function fileProblem(path: string): Promise<string | undefined> {
   }
 }
 
+/** Ranks that fit into the memory that they share on one machine. */
+const MAXIMUM_WORLD = 32;
+
+/** Problems of a layout on this machine, beside those that it has on any. */
+function worldProblems({ parallel: { data, pipeline, tensor } }: ResolvedConfiguration): string[] {
+  const world = data * pipeline * tensor;
+  if (world <= MAXIMUM_WORLD) return [];
+  return [
+    `parallel has ${world} ranks: allowed are at most ${MAXIMUM_WORLD} on one machine, and world = data x pipeline x tensor = ${data} x ${pipeline} x ${tensor}`,
+  ];
+}
+
 /** The runs of one daemon. */
 export class RunRegistry {
   readonly #context: RunContext;
@@ -85,6 +97,7 @@ export class RunRegistry {
     const text = textFiles(request.config).map((path) => resolve(request.baseDirectory, path));
     const problems = 'problems' in resolved ? [...resolved.problems] : [];
     problems.push(...(await Promise.all(text.map(fileProblem))).filter((problem) => problem !== undefined));
+    if ('config' in resolved) problems.push(...worldProblems(resolved.config));
     if (!('config' in resolved) || problems.length > 0) throw invalid(problems);
     const { config } = resolved;
     config.data.text = text;

@@ -1,11 +1,12 @@
-/** One run in the daemon: its summary, its rank, and the way of its events into the store and out to clients. */
+/** One run in the daemon: its summary, its ranks, and the way of its events into the store and out to clients. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ResolvedConfiguration } from '../protocol/configuration.ts';
 import type { RunEvent, RunEventBody, RunSummary } from '../protocol/events.ts';
 import type { RankReport } from '../protocol/rank.ts';
 import { StepClock } from '../protocol/step-clock.ts';
-import { RankProcess, type RankEnd } from './rank-process.ts';
+import { RankGroup } from './rank-group.ts';
+import type { RankEnd } from './rank-process.ts';
 import type { Store } from './store.ts';
 
 /** What a run needs of the daemon. */
@@ -29,7 +30,7 @@ export class Run {
   summary: RunSummary;
   readonly config: ResolvedConfiguration;
   readonly #context: RunContext;
-  #rank: RankProcess | undefined;
+  #ranks: RankGroup | undefined;
   /** Number of the newest event; `summary.lastSequence` is that of the newest one stored. */
   #sequence: number;
   #pending: RunEvent[] = [];
@@ -38,7 +39,7 @@ export class Run {
   #retrying: NodeJS.Timeout | undefined;
   readonly #clock = new StepClock();
   #storeError: string | undefined;
-  /** The rank's own word on how it ended; told once its process is gone. */
+  /** The ranks' own word on how they ended; told once their processes are gone. */
   #lastWord: EndBody | undefined;
   #ended: Promise<void> = Promise.resolve();
   readonly #checkpointWaiters: ((path: string | Error) => void)[] = [];
@@ -51,21 +52,22 @@ export class Run {
   }
 
   get isRunning(): boolean {
-    return this.#rank !== undefined;
+    return this.#ranks !== undefined;
   }
 
-  /** File that the rank's output goes to. */
+  /** File that the ranks' output goes to. */
   get logFile(): string {
     return join(this.summary.directory, 'log');
   }
 
-  /** Starts the rank, continuing from a checkpoint where one is given. Throws when the run's folder cannot be made. */
+  /** Starts the ranks, continuing from a checkpoint where one is given. Throws when the run's folder cannot be made. */
   start(resume?: string): void {
     mkdirSync(this.summary.directory, { recursive: true, mode: 0o700 });
     const { run, directory } = this.summary;
     this.#lastWord = undefined;
     this.#storeError = undefined;
-    this.#rank = new RankProcess(
+    const { data, pipeline, tensor } = this.config.parallel;
+    this.#ranks = new RankGroup(
       {
         task: 'train',
         run,
@@ -74,20 +76,20 @@ export class Run {
         cacheDirectory: this.#context.cacheDirectory,
         ...(resume === undefined ? {} : { resume }),
       },
+      data * pipeline * tensor,
       this.logFile,
       (report) => this.#hear(report),
     );
-    const { pid } = this.#rank;
-    const pids = pid === undefined ? [] : [pid];
+    const { pids } = this.#ranks;
     this.#change({ state: 'running', phase: 'starting', pids, error: null, endedAt: null });
-    this.#ended = this.#rank.ended.then((end) => this.#finish(end));
+    this.#ended = this.#ranks.ended.then((end) => this.#finish(end));
     this.#flush();
   }
 
   /** Asks the run to end with a checkpoint, or ends it at once; resolves when it has ended. */
   async stop({ force = false } = {}): Promise<void> {
-    if (force) this.#rank?.kill();
-    else this.#rank?.stop();
+    if (force) this.#ranks?.kill();
+    else this.#ranks?.stop();
     await this.#ended;
   }
 
@@ -98,7 +100,7 @@ export class Run {
         if (result instanceof Error) reject(result);
         else resolve(result);
       });
-      this.#rank?.send({ type: 'checkpoint' });
+      this.#ranks?.send({ type: 'checkpoint' });
     });
   }
 
@@ -197,7 +199,7 @@ export class Run {
     if (this.#storeError === undefined) {
       this.#storeError = `The store of runs cannot be written (${error.message}): the run was stopped, since its metrics would be lost. Free disk space, then resume it`;
       this.#context.log(`Run ${this.summary.run}: ${this.#storeError}`);
-      this.#rank?.stop();
+      this.#ranks?.stop();
     }
     this.#retrying ??= setTimeout(() => {
       this.#retrying = undefined;
@@ -215,7 +217,7 @@ export class Run {
   }
 
   #finish(end: RankEnd): void {
-    this.#rank = undefined;
+    this.#ranks = undefined;
     for (const body of this.#lastEvents(end)) this.#append(body);
     this.#settleCheckpoints(new Error(`Run ${this.summary.run} ended before the checkpoint was written`));
     this.#flush();

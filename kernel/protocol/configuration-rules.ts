@@ -36,6 +36,31 @@ export const rules: readonly Rule[] = [
     },
   },
   {
+    keys: ['parallel.pipeline', 'parallel.chunks', 'model.layers', 'model.preset'],
+    problem: ({ parallel: { pipeline, chunks }, model: { layers } }) =>
+      pipeline * chunks <= layers
+        ? undefined
+        : `parallel.pipeline is ${pipeline}: allowed is at most ${Math.floor(layers / chunks)}, because pipeline x chunks = ${pipeline} x ${chunks} parts need a block each, and model.layers is ${layers}`,
+  },
+  {
+    keys: ['parallel.chunks', 'parallel.schedule', 'parallel.pipeline'],
+    problem: ({ parallel: { chunks, schedule, pipeline } }) => {
+      if (chunks === 1 || (schedule === 'interleaved' && pipeline > 1)) return undefined;
+      const why =
+        schedule === 'interleaved'
+          ? `parallel.pipeline ${pipeline}: chunks are parts of stages that take turns`
+          : `parallel.schedule "${schedule}"; "interleaved" takes more`;
+      return `parallel.chunks is ${chunks}: allowed is 1 with ${why}`;
+    },
+  },
+  {
+    keys: ['parallel.microBatches', 'parallel.schedule', 'parallel.pipeline'],
+    problem: ({ parallel: { microBatches, schedule, pipeline } }) =>
+      schedule !== 'interleaved' || microBatches % pipeline === 0
+        ? undefined
+        : `parallel.microBatches is ${microBatches}: allowed are multiples of parallel.pipeline (${pipeline}) with parallel.schedule "interleaved"`,
+  },
+  {
     keys: ['data.vocabularySize', 'data.tokenizer'],
     problem: ({ data: { tokenizer, vocabularySize } }) =>
       vocabularySize === undefined || tokenizer === 'bpe'

@@ -63,10 +63,29 @@ test('every problem is listed at once, with key, value and what is allowed, thos
       'training.steps is 0: allowed is at least 1',
       'training.precision is "fp8": allowed is "fp32", "bf16"',
       'training.batchsize is not known: did you mean batchSize? Allowed: steps, batchSize, sequenceLength, seed, precision, optimizer, schedule, evaluateEvery, checkpointEvery, activationCheckpointing, maxRestarts',
-      'parallel.data is 2: allowed is 1',
       'training.sequenceLength is 512: allowed is at most model.contextLength, 256',
+      'training.batchSize is 8: allowed is a multiple of 6, because batchSize = data x microBatches x sequences per micro-batch = 2 x 3 x 1.33',
     ],
   );
+});
+
+test('layouts that make no sense are refused, each with the keys that contradict each other', () => {
+  const layout = (parallel: object): string[] => problems({ data: text, parallel });
+  assert.deepEqual(layout({ data: 0, zero: 4, tensor: 2 }), [
+    'parallel.data is 0: allowed is at least 1',
+    'parallel.tensor is 2: allowed is 1',
+    'parallel.zero is 4: allowed is 0, 1, 2, 3',
+  ]);
+  assert.deepEqual(layout({ pipeline: 3, chunks: 2, microBatches: 2, schedule: 'interleaved' }), [
+    'parallel.pipeline is 3: allowed is at most 2, because pipeline x chunks = 3 x 2 parts need a block each, and model.layers is 4',
+    'parallel.microBatches is 2: allowed are multiples of parallel.pipeline (3) with parallel.schedule "interleaved"',
+  ]);
+  assert.deepEqual(layout({ pipeline: 2, chunks: 2 }), [
+    'parallel.chunks is 2: allowed is 1 with parallel.schedule "1f1b"; "interleaved" takes more',
+  ]);
+  assert.deepEqual(layout({ chunks: 2, schedule: 'interleaved' }), [
+    'parallel.chunks is 2: allowed is 1 with parallel.pipeline 1: chunks are parts of stages that take turns',
+  ]);
 });
 
 test('rules between keys name both sides', () => {

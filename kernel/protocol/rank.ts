@@ -8,6 +8,8 @@ export type RankTask =
   | {
       task: 'train';
       run: string;
+      /** Number of this rank in the world; ranks that are given none are the only one. */
+      rank?: number;
       config: ResolvedConfiguration;
       /** Folder for checkpoints. */
       directory: string;
@@ -33,12 +35,18 @@ export type RankTask =
 export const MEMORY_ADVICE =
   'Use a smaller model, training.batchSize or training.sequenceLength, or more parallel.microBatches';
 
-/** Daemon to rank. */
-export type RankCommand = { type: 'task'; task: RankTask } | { type: 'stop' } | { type: 'checkpoint' };
+/** Daemon to rank. `join` has the address that rank 0 has told, for the others. */
+export type RankCommand =
+  | { type: 'task'; task: RankTask }
+  | { type: 'join'; address: string }
+  | { type: 'stop' }
+  | { type: 'checkpoint' };
 
 /** Rank to daemon. */
 export const rankReport = z.discriminatedUnion('type', [
   z.object({ type: z.literal('event'), event: runEventBody }),
+  /** Where the other ranks of the world join rank 0. */
+  z.object({ type: z.literal('address'), address: z.string() }),
   /** A stop was heard: the rank ends after its current step and a checkpoint, however long they take. */
   z.object({ type: z.literal('stopping') }),
   /** What is being done outside steps. */

@@ -2,7 +2,11 @@
  * A rank process: gets its task over the IPC channel, reports what happens, and ends with it. When the channel
  * closes (the daemon is gone) it ends at once: a checkpoint is complete or absent, so nothing is left half done.
  */
+import type { Engine } from '../engine/engine.ts';
 import { openEngine } from '../engine/open.ts';
+import { joinSharedMemory } from '../parallel/collective/shared-memory.ts';
+import { Mesh } from '../parallel/mesh.ts';
+import { World } from '../parallel/world.ts';
 import { MEMORY_ADVICE, type RankCommand, type RankReport, type RankTask } from '../protocol/rank.ts';
 import type { RunEventBody } from '../protocol/events.ts';
 import { evaluateText, generate } from './generate.ts';
@@ -11,6 +15,11 @@ import { train } from './train.ts';
 let stopRequested = false;
 let checkpointRequested = false;
 let started = false;
+let join: (address: string) => void = () => undefined;
+/** Where rank 0 is joined; told by whoever has started the ranks. */
+const address = new Promise<string>((resolve) => (join = resolve));
+/** How this rank is called in the run's log: several write into it. */
+let logName = '';
 
 /** Resolves when the report has been handed to the channel, so that an exit right after loses none. */
 function report(message: RankReport): Promise<void> {
@@ -24,7 +33,7 @@ const tell = (message: RankReport): void => void report(message);
 
 /** Writes into the run's log; stderr is left to what goes wrong, since a run's error quotes its end. */
 function log(text: string): void {
-  console.log(`${new Date().toISOString()} ${text}`);
+  console.log(`${new Date().toISOString()} ${logName}${text}`);
 }
 
 function phase(text: string): void {
@@ -56,16 +65,39 @@ function happened(event: RunEventBody): Promise<void> {
   return report({ type: 'event', event });
 }
 
+type TrainTask = Extract<RankTask, { task: 'train' }>;
+
+/** Takes this rank's place among the ranks of a run. */
+async function joinWorld(engine: Engine, { rank = 0 }: TrainTask, mesh: Mesh): Promise<World> {
+  if (mesh.size === 1) return new World(engine, mesh);
+  if (rank > 0)
+    return new World(
+      engine,
+      mesh,
+      joinSharedMemory({ engine, rank, size: mesh.size, address: await address }),
+    );
+  const collective = joinSharedMemory({ engine, rank, size: mesh.size });
+  await report({ type: 'address', address: collective.address });
+  return new World(engine, mesh, collective);
+}
+
 async function perform(task: RankTask): Promise<void> {
   const threads = task.task === 'train' ? task.config.engine.threads : task.threads;
-  const engine = openEngine({ type: 'native', ...(threads === undefined ? {} : { threads }) });
+  const mesh = new Mesh(task.task === 'train' ? task.config.parallel : { data: 1, pipeline: 1, tensor: 1 });
+  if (task.task === 'train' && mesh.size > 1) logName = `rank ${task.rank ?? 0}: `;
+  const engine = openEngine({
+    type: 'native',
+    sharers: mesh.size,
+    ...(threads === undefined ? {} : { threads }),
+  });
   log(
     `${task.task} on ${engine.name}, ${engine.device}, ${engine.threads} thread${engine.threads === 1 ? '' : 's'}`,
   );
   switch (task.task) {
     case 'train': {
-      const status = await train(engine, task, {
-        event: (event) => void happened(event),
+      const world = await joinWorld(engine, task, mesh);
+      const control = {
+        event: (event: RunEventBody) => void happened(event),
         phase,
         stopRequested: () => stopRequested,
         takeCheckpointRequest: () => {
@@ -73,8 +105,11 @@ async function perform(task: RankTask): Promise<void> {
           checkpointRequested = false;
           return requested;
         },
-      });
-      await happened({ event: 'end', status });
+      };
+      const status = await train(engine, task, control, world);
+      await world.leave();
+      if (world.rank === 0) await happened({ event: 'end', status });
+      else await report({ type: 'result', result: status });
       break;
     }
     case 'generate': {
@@ -114,6 +149,9 @@ process.on('message', (command: RankCommand) => {
     case 'task':
       if (!started) void main(command.task);
       started = true;
+      break;
+    case 'join':
+      join(command.address);
       break;
     case 'stop':
       stopRequested = true;

@@ -25,6 +25,11 @@ import {
 import { fromBf16, toBf16 } from './bf16.ts';
 import { Check, NativeTensor, checkShape, elements, text } from './tensor.ts';
 
+/** CPUs that the process may use (affinity and control group). */
+export function availableThreads(): number {
+  return loadAddon().availableThreads();
+}
+
 /**
  * Engine on CPUs. Calls check shapes, types and overlaps at once (TypeError, RangeError), are queued and return;
  * they run in order on the engine's own threads. Results are bitwise the same whatever the number of threads.
