@@ -69,7 +69,7 @@ export class ParallelModel {
       replicas: world.replicas,
       stage: zero,
       microBatches,
-      ...(isShared && world.ends ? { shared: { unit: units.tokens, group: world.ends } } : {}),
+      ...(isShared ? { shared: { unit: units.tokens, group: world.ends } } : {}),
     });
     this.#stage = new StageExecution({
       engine,

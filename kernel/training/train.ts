@@ -17,9 +17,7 @@ import {
 import { DummySequences, evaluationBatches, TrainingSequences, type Batch } from './data/batches.ts';
 import { buildCorpus, StopRequested, type CorpusReporter } from './data/corpus.ts';
 import { openTokenizer, type TokenizerSpecification } from './data/tokenizer.ts';
-import { TrainingPass } from './training-pass.ts';
-import { AdamW } from './optimizer.ts';
-import { initialise, ParameterSet, parameterSpecifications, type GptShape } from './parameters.ts';
+import type { GptShape } from './parameters.ts';
 import { learningRate } from './schedule.ts';
 
 /** What a run is given. */
@@ -124,6 +122,11 @@ interface Beginning {
   readonly manifest: Manifest;
 }
 
+function passedOver(problem: string): RunEventBody {
+  const message = `${problem}: the one before it is used`;
+  return { event: 'warning', code: 'checkpoint-damaged', message };
+}
+
 /**
  * Reads the manifest of `resume`, or of the newest checkpoint before it that is not damaged: what is wrong with those passed
  * over is told. Throws the first problem when none is left.
@@ -135,13 +138,13 @@ async function beginning(
   tell: (problem: string) => void,
 ): Promise<Beginning> {
   const older = (await completeCheckpoints(directory)).filter((path) => basename(path) < basename(resume));
-  let first: unknown;
+  let first: Error | undefined;
   for (const path of [resume, ...older]) {
     if (unusable.has(path)) continue;
     try {
       return { path, manifest: await readManifest(path) };
     } catch (error) {
-      first ??= error;
+      first ??= error as Error;
       tell((error as Error).message);
     }
   }
@@ -164,20 +167,13 @@ export async function train(
   const perMicroBatch = batchSize / (parallel.data * parallel.microBatches);
   const checkpoints = join(task.directory, 'checkpoints');
   const speaks = world.rank === 0;
-  const event = (body: RunEventBody): void => {
-    if (speaks || body.event === 'warning') control.event(body);
+  const event = (body: RunEventBody, tells = speaks || body.event === 'warning'): void => {
+    if (tells) control.event(body);
   };
   const phase = (text: string): void => {
     if (speaks) control.phase(text);
   };
-  const damaged = (message: string): void => {
-    if (speaks)
-      event({
-        event: 'warning',
-        code: 'checkpoint-damaged',
-        message: `${message}: the one before it is used`,
-      });
-  };
+  const damaged = (problem: string): void => event(passedOver(problem), speaks);
   const stopRequested = async (): Promise<boolean> => (await world.any(control.stopRequested()))[0] ?? false;
 
   let before =
@@ -196,14 +192,14 @@ export async function train(
       .then(() => engine.finish())
       .then(() => undefined)
       .catch((error: unknown) => error as Error);
-    const [failed] = await world.any(problem !== undefined);
-    if (!failed) break;
+    const failed = (await world.gather(Int32Array.of(problem === undefined ? 0 : 1))).indexOf(1);
+    if (failed < 0) break;
     unusable.add(path);
     const reason = problem ?? new Error(`The checkpoint ${path} is damaged, as another rank says`);
     before = await beginning(path, checkpoints, unusable, damaged).catch(() => {
       throw reason;
     });
-    damaged(reason.message);
+    if (failed === world.rank) control.event(passedOver(reason.message));
   }
   let done = before?.manifest.step ?? 0;
   await engine.finish();

@@ -1,0 +1,118 @@
+/**
+ * Every layout trains as one rank does: to 1e-5 where sums are taken in another order, bit for bit where only the stage of
+ * ZeRO, the schedule or activation checkpointing differ. Real processes, dropout, clipping, a tied head, uneven layers.
+ */
+import assert from 'node:assert/strict';
+import { after, describe, it } from 'node:test';
+import type { ParallelConfiguration, TrainingConfiguration } from '../../kernel/protocol/configuration.ts';
+import { Trainings, inTurns, largestDifference, type SmallRun, type Trained } from './training-ranks.ts';
+
+const trainings = new Trainings();
+after(() => trainings.end());
+
+/** The run on one rank that layouts are compared with, by what else of the configuration matters. */
+const references = new Map<string, Promise<Trained>>();
+function reference(run: Omit<SmallRun, 'parallel'>): Promise<Trained> {
+  const key = JSON.stringify(run);
+  const known = references.get(key) ?? trainings.train(run);
+  references.set(key, known);
+  return known;
+}
+
+const textOf = (value: unknown): string => JSON.stringify(value).replaceAll('"', '');
+
+/** A layout, and what must change nothing at all in it. */
+interface Family {
+  readonly layout: ParallelConfiguration;
+  readonly variants: readonly ParallelConfiguration[];
+  readonly run?: Omit<SmallRun, 'parallel'>;
+}
+
+const zeros = ([0, 1, 2, 3] as const).map((zero) => ({ zero }));
+const schedules = (['1f1b', 'gpipe', 'zero-bubble'] as const).map((schedule) => ({ schedule }));
+
+const families: readonly Family[] = [
+  { layout: { data: 1, microBatches: 4 }, variants: schedules },
+  { layout: { data: 2 }, variants: zeros },
+  { layout: { data: 3, microBatches: 2 }, variants: zeros },
+  {
+    layout: { pipeline: 2, microBatches: 4 },
+    variants: [...schedules, { schedule: 'interleaved', chunks: 2 }],
+  },
+  { layout: { pipeline: 3, microBatches: 6 }, variants: schedules },
+  {
+    layout: { data: 2, pipeline: 2, microBatches: 3 },
+    variants: [
+      { zero: 0 },
+      { zero: 1, schedule: 'gpipe' },
+      { zero: 2, schedule: 'zero-bubble' },
+      { zero: 3, schedule: '1f1b' },
+    ],
+  },
+  {
+    layout: { data: 2, pipeline: 2, microBatches: 2 },
+    variants: [{ zero: 1 }, { zero: 3, schedule: 'interleaved', chunks: 2 }],
+    run: { model: { tieHead: false } },
+  },
+];
+
+for (const { layout, variants, run = {} } of families) {
+  describe(textOf({ ...layout, ...run.model }), () => {
+    it(`trains as one rank does, the same to the last bit with ${textOf(variants)}`, async () => {
+      const one = await reference(run);
+      const results: Trained[] = [];
+      await inTurns(variants, async (variant) => {
+        results.push(await trainings.train({ ...run, parallel: { ...layout, ...variant } }));
+      });
+      const [first, ...others] = results;
+      assert.ok(first && first.losses.length === 8 && first.evaluations.length === 2);
+      assert.ok(largestDifference(first.losses, one.losses) < 1e-5);
+      assert.ok(largestDifference(first.norms, one.norms) < 1e-5);
+      for (const other of others) {
+        assert.deepEqual(other.losses, first.losses);
+        assert.deepEqual(other.norms, first.norms);
+        assert.deepEqual(other.evaluations, first.evaluations);
+      }
+    });
+  });
+}
+
+describe('activation checkpointing and precision', () => {
+  const train = (parallel: ParallelConfiguration, training: TrainingConfiguration): Promise<Trained> =>
+    trainings.train({ parallel, training });
+
+  it('changes no bit where blocks are computed again, whoever holds their parameters', async () => {
+    for (const parallel of [
+      { data: 2, zero: 3 },
+      { pipeline: 2, microBatches: 4, schedule: 'zero-bubble' },
+    ] as const) {
+      const kept = await train(parallel, {});
+      const again = await train(parallel, { activationCheckpointing: true });
+      assert.deepEqual(again.losses, kept.losses);
+    }
+  });
+
+  it('follows one rank in bf16 too', async () => {
+    const one = await train({}, { precision: 'bf16' });
+    const split = await train(
+      { data: 2, pipeline: 2, zero: 2, microBatches: 3, schedule: 'zero-bubble' },
+      { precision: 'bf16' },
+    );
+    // Two roundings of a number to bf16 that lies between two may differ.
+    assert.ok(largestDifference(split.losses, one.losses) < 1e-3);
+  });
+});
+
+describe('fifty steps', () => {
+  it('stay within 1e-5 of one rank on a replicated pipeline', async () => {
+    const training = { steps: 50, evaluateEvery: 0 };
+    const one = await reference({ training });
+    const split = await trainings.train({
+      training,
+      parallel: { data: 2, pipeline: 2, zero: 2, microBatches: 3 },
+    });
+    assert.equal(split.losses.length, 50);
+    assert.ok((one.losses.at(-1) ?? 9) < 0.9 * (one.losses[0] ?? 0), 'something is learned');
+    assert.ok(largestDifference(split.losses, one.losses) < 1e-5);
+  });
+});
