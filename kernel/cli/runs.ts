@@ -6,7 +6,7 @@ import { ask } from '../lab/connection.ts';
 import { withoutConfig } from '../lab/follow.ts';
 import { describeRun, runRows } from '../lab/run-text.ts';
 import { textTable } from '../lab/table.ts';
-import type { RunSummary } from '../protocol/events.ts';
+import type { RankState, RunSummary } from '../protocol/events.ts';
 import { findRun } from '../lab/find-run.ts';
 import { defineCommand, EXIT, note, print, printJson } from './command.ts';
 
@@ -28,17 +28,33 @@ export const runs = defineCommand({
   },
 });
 
+/** A row for each rank. */
+function rankRows(ranks: readonly RankState[], pids: readonly number[]): string[][] {
+  const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`;
+  return [
+    ['RANK', 'PROCESS', 'STEP', 'MEMORY', 'PEAK', 'IN COMMUNICATION', 'DOING'],
+    ...ranks.map(({ rank, step, doing, tensorBytes, peakTensorBytes, communicationShare }) => [
+      ...[String(rank), String(pids[rank] ?? ''), String(step), megabytes(tensorBytes)],
+      ...[megabytes(peakTensorBytes), `${(100 * communicationShare).toFixed(0)} %`, doing],
+    ]),
+  ];
+}
+
 export const show = defineCommand({
   name: 'show',
   summary: 'Show how a run stands, and its configuration',
   positionals: ['RUN'],
-  options: {},
+  options: { ranks: { type: 'flag', help: 'show what each rank does, and its memory' } },
   async run({ values, positionals: [wanted = ''] }) {
     const shown = await ask(async (client) =>
       client.request('run.show', { run: (await lookUp(client, wanted)).run }),
     );
     if (values.json) {
       printJson(shown);
+    } else if (values.ranks) {
+      const { ranks = [], pids } = shown;
+      if (ranks.length === 0) note(`${shown.name} has no ranks: it is ${shown.state}`);
+      else print(textTable(rankRows(ranks, pids)));
     } else {
       print(describeRun(withoutConfig(shown)));
       print(`folder      ${shown.directory}`);

@@ -126,8 +126,8 @@ export function createHandlers(parts: DaemonParts): Handlers {
     'run.resume': ({ run }) => ({ run: registry.resume(run).summary.run }),
     'run.list': () => registry.list().map((run) => run.summary),
     'run.show': ({ run }) => {
-      const { summary, config } = registry.find(run);
-      return { ...summary, config };
+      const { summary, config, rankStates } = registry.find(run);
+      return { ...summary, config, ranks: rankStates };
     },
     'run.stop': async ({ run, force }) => {
       const found = registry.find(run);

@@ -2,7 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ResolvedConfiguration } from '../protocol/configuration.ts';
-import type { RunEvent, RunEventBody, RunSummary } from '../protocol/events.ts';
+import type { RankState, RunEvent, RunEventBody, RunSummary } from '../protocol/events.ts';
 import type { RankReport } from '../protocol/rank.ts';
 import { StepClock } from '../protocol/step-clock.ts';
 import { RankGroup } from './rank-group.ts';
@@ -31,6 +31,7 @@ export class Run {
   readonly config: ResolvedConfiguration;
   readonly #context: RunContext;
   #ranks: RankGroup | undefined;
+  readonly #rankStates = new Map<number, RankState>();
   /** Number of the newest event; `summary.lastSequence` is that of the newest one stored. */
   #sequence: number;
   #pending: RunEvent[] = [];
@@ -53,6 +54,11 @@ export class Run {
 
   get isRunning(): boolean {
     return this.#ranks !== undefined;
+  }
+
+  /** How each rank stood when it last said so, in rank order. */
+  get rankStates(): RankState[] {
+    return [...this.#rankStates.values()].sort((a, b) => a.rank - b.rank);
   }
 
   /** File that the ranks' output goes to. */
@@ -113,6 +119,7 @@ export class Run {
 
   #hear(report: RankReport): void {
     if (report.type === 'phase') this.#change({ phase: report.phase });
+    if (report.type === 'state') this.#rankStates.set(report.state.rank, report.state);
     if (report.type !== 'event') return;
     if (report.event.event === 'end') this.#lastWord = report.event;
     else this.#append(report.event);
@@ -218,6 +225,7 @@ export class Run {
 
   #finish(end: RankEnd): void {
     this.#ranks = undefined;
+    this.#rankStates.clear();
     for (const body of this.#lastEvents(end)) this.#append(body);
     this.#settleCheckpoints(new Error(`Run ${this.summary.run} ended before the checkpoint was written`));
     this.#flush();

@@ -57,11 +57,20 @@ export interface AdamWSettings {
   readonly step: number;
 }
 
+/** What the tensors of an engine take, bytes. */
+export interface TensorMemory {
+  /** Of all that are allocated and not released. */
+  readonly bytes: number;
+  /** Most that it has been. */
+  readonly peakBytes: number;
+}
+
 /** One engine on one device. Every method but `read`, `finish` and `dispose` returns at once. */
 export interface Engine {
   readonly name: string;
   readonly device: string;
   readonly threads: number;
+  readonly memory: TensorMemory;
 
   /** A new zeroed tensor. */
   allocate(type: DataType, shape: readonly number[]): Tensor;

@@ -65,6 +65,17 @@ export class World implements Peers {
     return (await this.#engine.read(all)) as Int32Array;
   }
 
+  /** What moves data or waits for other ranks now, in words. */
+  currentCalls(): string[] {
+    return this.#collective?.current().map(({ call }) => call) ?? [];
+  }
+
+  /** Time that collectives have taken, waits for other ranks included; those of several groups may run at once. */
+  communicationSeconds(): number {
+    const all = Object.values(this.#collective?.statistics() ?? {});
+    return all.reduce((sum, { seconds }) => sum + seconds, 0);
+  }
+
   /** Leaves when all ranks have come so far: none takes another's leaving for a failure. */
   async leave(): Promise<void> {
     if (this.everyone) this.#engine.wait(this.everyone.barrier());

@@ -3,7 +3,7 @@
  * DEALER -> ROUTER; events go out over PUB with the topic as the first frame.
  */
 import { z } from 'zod';
-import { runEvent, runSummary } from './events.ts';
+import { rankState, runEvent, runSummary } from './events.ts';
 
 /** Raised when a request or event changes shape; a client of another version is refused with advice. */
 export const PROTOCOL_VERSION = 1;
@@ -48,7 +48,11 @@ export const methods = {
   /** Continues a stopped, failed or interrupted run from its newest checkpoint under the same id. */
   'run.resume': { params: z.object({ run: runId }), result: z.object({ run: runId }) },
   'run.list': { params: z.object({}), result: z.array(runSummary) },
-  'run.show': { params: z.object({ run: runId }), result: runSummary.extend({ config: z.unknown() }) },
+  /** `ranks`: how each rank stood when it last said so, in rank order; empty when the run does not go on. */
+  'run.show': {
+    params: z.object({ run: runId }),
+    result: runSummary.extend({ config: z.unknown(), ranks: z.array(rankState).optional() }),
+  },
   /**
    * Asks the ranks to end after the current step with a checkpoint; answers when they have ended. `force` ends them at
    * once: the steps since the newest checkpoint are lost.

@@ -53,6 +53,21 @@ export const runEvent = z.intersection(
   z.object({ sequence: z.number().int().positive(), time: z.number() }),
 );
 
+/** What a rank does and takes while its run goes on. */
+export const rankState = z.object({
+  rank: z.number().int(),
+  /** Last step that it has finished. */
+  step: z.number().int(),
+  /** What it moves or waits for now, in words; "computing" otherwise. */
+  doing: z.string(),
+  /** Of all its tensors, and the most that it has been. */
+  tensorBytes: z.number(),
+  peakTensorBytes: z.number(),
+  /** Share of its time in which its collectives moved data or waited for other ranks, beside the arithmetic or instead. */
+  communicationShare: z.number(),
+});
+export type RankState = z.infer<typeof rankState>;
+
 export const runState = z.enum(['running', 'finished', 'stopped', 'failed', 'interrupted']);
 export type RunState = z.infer<typeof runState>;
 

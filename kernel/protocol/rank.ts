@@ -1,7 +1,7 @@
 /** Messages between the daemon and a rank process, over the child's IPC channel. */
 import { z } from 'zod';
 import type { ResolvedConfiguration } from './configuration.ts';
-import { runEventBody } from './events.ts';
+import { rankState, runEventBody } from './events.ts';
 
 /** What a rank process is to do; the first message it gets. */
 export type RankTask =
@@ -47,6 +47,8 @@ export const rankReport = z.discriminatedUnion('type', [
   z.object({ type: z.literal('event'), event: runEventBody }),
   /** Where the other ranks of the world join rank 0. */
   z.object({ type: z.literal('address'), address: z.string() }),
+  /** How the rank stands, once in a while. */
+  z.object({ type: z.literal('state'), state: rankState }),
   /** A stop was heard: the rank ends after its current step and a checkpoint, however long they take. */
   z.object({ type: z.literal('stopping') }),
   /** What is being done outside steps. */

@@ -65,6 +65,33 @@ function happened(event: RunEventBody): Promise<void> {
   return report({ type: 'event', event });
 }
 
+/** Time between two reports of how this rank stands, ms. */
+const STATE_INTERVAL = 1_000;
+
+/** Reports once in a while how this rank stands; `stepDone` keeps it up to date, `end` reports a last time. */
+function reportState(engine: Engine, world: World): { stepDone: (step: number) => void; end: () => void } {
+  let step = 0;
+  const start = performance.now();
+  const tellState = (): void => {
+    const { bytes: tensorBytes, peakBytes: peakTensorBytes } = engine.memory;
+    const doing = world.currentCalls().join('; ') || 'computing';
+    const communicationShare = world.communicationSeconds() / ((performance.now() - start) / 1000);
+    const { rank } = world;
+    tell({ type: 'state', state: { rank, step, doing, tensorBytes, peakTensorBytes, communicationShare } });
+  };
+  const timer = setInterval(tellState, STATE_INTERVAL);
+  return {
+    stepDone: (done) => {
+      if (step === 0) tellState();
+      step = done;
+    },
+    end: () => {
+      clearInterval(timer);
+      tellState();
+    },
+  };
+}
+
 type TrainTask = Extract<RankTask, { task: 'train' }>;
 
 /** Takes this rank's place among the ranks of a run. */
@@ -96,7 +123,9 @@ async function perform(task: RankTask): Promise<void> {
   switch (task.task) {
     case 'train': {
       const world = await joinWorld(engine, task, mesh);
+      const state = reportState(engine, world);
       const control = {
+        stepDone: state.stepDone,
         event: (event: RunEventBody) => void happened(event),
         phase,
         stopRequested: () => stopRequested,
@@ -107,6 +136,7 @@ async function perform(task: RankTask): Promise<void> {
         },
       };
       const status = await train(engine, task, control, world);
+      state.end();
       await world.leave();
       if (world.rank === 0) await happened({ event: 'end', status });
       else await report({ type: 'result', result: status });

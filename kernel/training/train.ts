@@ -35,6 +35,8 @@ export interface TrainingTask {
 export interface TrainingControl {
   event(event: RunEventBody): void;
   phase(text: string): void;
+  /** A step is done, on any rank. */
+  stepDone?(step: number): void;
   /** Asked after every step: end now, after a checkpoint. */
   stopRequested(): boolean;
   /** Asked after every step: write a checkpoint; true once per request. */
@@ -257,6 +259,7 @@ export async function train(
     const loss = result.loss / (batchSize * T);
     const seconds = (performance.now() - start) / 1000;
     done = step;
+    control.stepDone?.(step);
     event({
       event: 'step',
       step,

@@ -12,7 +12,9 @@ import type {
   EngineEvent,
   RandomKey,
   Tensor,
+  TensorMemory,
 } from '../../kernel/engine/engine.ts';
+import { allocated, bytesOf } from '../../kernel/engine/tensor-memory.ts';
 import { gelu, geluDerivative } from './gelu.ts';
 import { standardNormal, uniform } from './philox.ts';
 import {
@@ -52,19 +54,23 @@ export class ReferenceEngine implements Engine {
   readonly name = 'reference';
   readonly device = 'cpu';
   readonly threads = 1;
+  memory: TensorMemory = { bytes: 0, peakBytes: 0 };
   /** The first error of a queued call; the next `read` or `finish` reports it, once. */
   #failure: Error | undefined;
 
   allocate(type: DataType, shape: readonly number[]): ReferenceTensor {
     const length = lengthOf(shape);
     const data = type === 'i32' ? new Int32Array(length) : new Float64Array(length);
-    return new ReferenceTensor(type, shape, data, { released: false });
+    const bytes = bytesOf(type, length);
+    this.memory = allocated(this.memory, bytes);
+    return new ReferenceTensor(type, shape, data, { bytes, released: false });
   }
 
   release(tensor: Tensor): void {
     if (!(tensor instanceof ReferenceTensor)) throw new TypeError('The tensor belongs to another engine.');
     if (tensor.allocation.released) throw new Error('The tensor was released before.');
     tensor.allocation.released = true;
+    this.memory = allocated(this.memory, -tensor.allocation.bytes);
   }
 
   /** Takes Float64Array beside the types of the interface, for finite differences. */

@@ -3,6 +3,7 @@ import type { DataType, Tensor } from '../../kernel/engine/engine.ts';
 
 /** What all views of one allocation share: whether it has been given back. */
 interface Allocation {
+  readonly bytes: number;
   released: boolean;
 }
 

@@ -54,8 +54,14 @@ test('a run on four ranks has the losses of one, is stopped, resumed and asked f
 
   const long = await start(layout, 100_000);
   await until(client, long, 'step');
-  const { pids } = await client.request('run.show', { run: long });
+  const { pids, ranks = [] } = await client.request('run.show', { run: long });
   assert.equal(new Set(pids).size, 4);
+  assert.deepEqual(
+    ranks.map(({ rank }) => rank),
+    [0, 1, 2, 3],
+  );
+  for (const { peakTensorBytes, tensorBytes } of ranks)
+    assert.ok(peakTensorBytes >= tensorBytes && tensorBytes > 0);
   const stopped = await client.request('run.stop', { run: long });
   assert.equal(stopped.state, 'stopped');
   assert.match(stopped.checkpoint ?? '', /step-\d+$/);

@@ -10,7 +10,7 @@ import type {
   RunConfiguration,
   TrainingConfiguration,
 } from '../../kernel/protocol/configuration.ts';
-import type { RunEventBody } from '../../kernel/protocol/events.ts';
+import type { RankState, RunEventBody } from '../../kernel/protocol/events.ts';
 import type { RankCommand, RankReport, RankTask } from '../../kernel/protocol/rank.ts';
 
 const program = join(import.meta.dirname, '..', '..', 'kernel', 'training', 'rank.ts');
@@ -33,6 +33,8 @@ export interface Trained {
   readonly evaluations: readonly (number | null)[];
   /** Folder of the newest checkpoint. */
   readonly checkpoint: string | undefined;
+  /** How each rank stood at its end, in rank order. */
+  readonly states: readonly RankState[];
 }
 
 /** The folder that runs of a test file share. */
@@ -67,7 +69,7 @@ export class Trainings {
       ...resume,
       rank,
     }));
-    const events = await this.#run(tasks);
+    const { events, states } = await this.#run(tasks);
     const steps = events.flatMap((event) => (event.event === 'step' ? [event] : []));
     return {
       events,
@@ -75,11 +77,13 @@ export class Trainings {
       norms: steps.map(({ gradientNorm }) => gradientNorm ?? Number.NaN),
       evaluations: events.flatMap((event) => (event.event === 'evaluation' ? [event.loss] : [])),
       checkpoint: events.findLast((event) => event.event === 'checkpoint')?.path,
+      states,
     };
   }
 
-  async #run(tasks: readonly RankTask[]): Promise<RunEventBody[]> {
+  async #run(tasks: readonly RankTask[]): Promise<{ events: RunEventBody[]; states: RankState[] }> {
     const events: RunEventBody[] = [];
+    const states: RankState[] = [];
     const failures: string[] = [];
     const send = (child: ChildProcess, command: RankCommand): void => {
       child.send(command, () => undefined);
@@ -94,6 +98,7 @@ export class Trainings {
       this.#running.add(child);
       child.on('message', (report: RankReport) => {
         if (report.type === 'event') events.push(report.event);
+        if (report.type === 'state') states[report.state.rank] = report.state;
         if (report.type === 'error') failures.push(report.message);
         if (report.type === 'address')
           for (const other of children.slice(1)) send(other, { type: 'join', address: report.address });
@@ -110,7 +115,7 @@ export class Trainings {
     });
     await Promise.all(ends);
     if (failures.length > 0) throw new Error(failures.join('\n'));
-    return events;
+    return { events, states };
   }
 }
 

@@ -8,7 +8,9 @@ import type {
   EngineEvent,
   RandomKey,
   Tensor,
+  TensorMemory,
 } from '../engine.ts';
+import { allocated, bytesOf } from '../tensor-memory.ts';
 import { type AddonEngine, loadAddon } from './addon.ts';
 import {
   random,
@@ -41,6 +43,7 @@ export class NativeEngine implements Engine {
   /** Instruction set of the kernels: 'avx512', 'avx2' or 'portable'. */
   readonly instructions: string;
   readonly #addon: AddonEngine;
+  #memory: TensorMemory = { bytes: 0, peakBytes: 0 };
   #disposed: Promise<void> | undefined;
 
   /** `threads` defaults to the CPUs that the process may use (affinity and control group). */
@@ -55,17 +58,29 @@ export class NativeEngine implements Engine {
     this.instructions = addon.instructions();
   }
 
+  get memory(): TensorMemory {
+    return this.#memory;
+  }
+
   allocate(type: DataType, shape: readonly number[]): NativeTensor {
     this.#check('allocate');
     checkShape('allocate', shape);
     const region = this.#addon.allocate(type, elements(shape));
-    return new NativeTensor(type, shape, region, { owner: this, released: false }, 0);
+    this.#memory = allocated(this.#memory, bytesOf(type, elements(shape)));
+    return new NativeTensor(
+      type,
+      shape,
+      region,
+      { owner: this, bytes: bytesOf(type, elements(shape)), released: false },
+      0,
+    );
   }
 
   release(tensor: Tensor): void {
     const checked = this.#check('release').tensor('tensor', tensor);
     this.#addon.release(checked.region);
     checked.allocation.released = true;
+    this.#memory = allocated(this.#memory, -checked.allocation.bytes);
   }
 
   write(tensor: Tensor, values: Float32Array | Int32Array): void {

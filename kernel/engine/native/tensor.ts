@@ -5,6 +5,7 @@ import type { Region } from './addon.ts';
 /** One allocation and what is true of all its views. */
 interface Allocation {
   readonly owner: object;
+  readonly bytes: number;
   released: boolean;
 }
 
