@@ -30,10 +30,9 @@ test('four replicas share out moments, gradients and parameters, stage by stage'
   const padding = 64 * 4 * 4 * 20;
   const near = (actual: number, expected: number, what: string): void =>
     assert.ok(Math.abs(actual - expected) < padding, `${what}: ${actual} bytes, expected ${expected}`);
-  // Stage 1 sums into a shard of its own beside the gradients of its micro-batch.
-  near(none - moments, 2 * shared - all / 4, 'moments');
+  near(none - moments, 2 * shared, 'moments');
   // Gradients are whole while they are on their way: two blocks, and what there is one of.
-  near(moments - gradients, all - blocks - rest, 'gradients');
+  near(moments - gradients, shared - blocks - rest, 'gradients');
   near(gradients - parameters, all - all / 4 - blocks - rest, 'parameters');
   const others = none - 4 * all;
   const gathered = 2 * (blocks + rest);

@@ -43,6 +43,8 @@ export interface ShardedBuffer {
   readonly sum: Tensor;
   readonly m: Tensor;
   readonly v: Tensor;
+  /** Gradients that are summed where they are: of the only micro-batch, in stages that keep gradients whole. */
+  readonly inPlace: Tensor | undefined;
   /** Gradients of micro-batches in work, whole. */
   readonly local: Map<number, Tensor>;
 }
@@ -101,10 +103,13 @@ export class ShardedParameters implements ParameterKeeper {
   #allocate(unit: Unit, layout: FlatLayout): ShardedBuffer {
     const floats = (length: number): Tensor => this.#engine.allocate('f32', [length]);
     const values = this.stage === 3 ? undefined : floats(layout.length);
-    const shard = values?.view(this.replica * layout.shard, [layout.shard]) ?? floats(layout.shard);
+    const own = (whole: Tensor): Tensor => whole.view(this.replica * layout.shard, [layout.shard]);
+    const shard = values ? own(values) : floats(layout.shard);
     const kept = this.stage === 0 ? layout.length : layout.shard;
-    const [sum, m, v] = [floats(kept), floats(kept), floats(kept)];
-    return { unit, layout, values, shard, sum, m, v, local: new Map() };
+    const isWhole = this.stage < 2 && this.#microBatches === 1;
+    const inPlace = isWhole ? floats(layout.length) : undefined;
+    const sum = inPlace ? (this.stage === 0 ? inPlace : own(inPlace)) : floats(kept);
+    return { unit, layout, values, shard, sum, inPlace, m: floats(kept), v: floats(kept), local: new Map() };
   }
 
   /** Queues the initial values: each parameter draws from its own stream of the seed, whoever holds which elements. */
@@ -235,10 +240,9 @@ export class ShardedParameters implements ParameterKeeper {
     return buffers;
   }
 
-  /** Buffers of a kind that are enough: one in use while the other's contents come or go; stages 0 and 1 have one for each unit. */
+  /** Buffers of a kind that are enough: one in use while the other's contents come or go. */
   #turns(layout: FlatLayout): number {
-    const all = this.#kinds.get(BufferPool.kind(layout)) ?? 1;
-    return this.stage < 2 ? all : Math.min(2, all);
+    return Math.min(2, this.#kinds.get(BufferPool.kind(layout)) ?? 1);
   }
 
   /** The whole buffer that takes a micro-batch's gradients. */
@@ -246,14 +250,9 @@ export class ShardedParameters implements ParameterKeeper {
     if (!this.#replicas) return buffer.sum;
     const known = buffer.local.get(microBatch);
     if (known) return known;
-    const taken = this.#reducesInPlace ? buffer.sum : this.#takeLocal(buffer.layout);
+    const taken = buffer.inPlace ?? this.#takeLocal(buffer.layout);
     buffer.local.set(microBatch, taken);
     return taken;
-  }
-
-  /** With one micro-batch, stage 0 needs no second buffer for the sum. */
-  get #reducesInPlace(): boolean {
-    return this.stage === 0 && this.#microBatches === 1;
   }
 
   #takeLocal(layout: FlatLayout): Tensor {
@@ -272,6 +271,6 @@ export class ShardedParameters implements ParameterKeeper {
       if (microBatch === 0) this.#engine.copy(buffer.sum, result);
       else this.#engine.add(buffer.sum, buffer.sum, result);
     }
-    if (local !== buffer.sum) this.#locals.give(buffer.layout, local);
+    if (local !== buffer.inPlace) this.#locals.give(buffer.layout, local);
   }
 }
