@@ -144,7 +144,10 @@ export interface Engine {
   ): void;
   /** dx [N,I] (bf16) = dout [N,O] (bf16) · wᵀ (bf16), overwritten. */
   linearInputGradient(dx: Tensor, dout: Tensor, w: Tensor): void;
-  /** dpre = (dout · wᵀ) * activation'(pre): the input gradient of the layer after an activation, through that activation; all (bf16). */
+  /**
+   * dpre = (dout · wᵀ) * activation'(pre): the input gradient of the layer after an activation, through that activation; all
+   * (bf16). Then pre = activation(pre): the layer's input, which need not be kept for its weight gradient.
+   */
   linearActivationInputGradient(
     dpre: Tensor,
     dout: Tensor,

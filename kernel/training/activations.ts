@@ -29,22 +29,23 @@ export interface PassSize {
 
 /** What a block's forward keeps for its backward, beside its input. */
 export interface BlockActivations {
-  readonly norm1NC: Tensor;
   readonly mean1N: Tensor;
   readonly rstd1N: Tensor;
   readonly qkvN3C: Tensor;
   readonly attendedNC: Tensor;
   readonly logSumExpBHT: Tensor;
   readonly middleNC: Tensor;
-  readonly norm2NC: Tensor;
   readonly mean2N: Tensor;
   readonly rstd2N: Tensor;
+  /** Before the activation; after it once the backward has come past it. */
   readonly preN4C: Tensor;
-  readonly hiddenN4C: Tensor;
 }
 
-/** The gradients of a block's linear layers' outputs: all that its weight gradients need beside the activations. */
-export interface OutputGradients {
+/** All that the weight gradients of a block's linear layers need beside the activations: gradients of outputs, and inputs. */
+export interface WeightGradientInputs {
+  /** Made again from what is before the norms: that costs less than keeping them. */
+  readonly norm1NC: Tensor;
+  readonly norm2NC: Tensor;
   readonly dmlpNC: Tensor;
   readonly dpreN4C: Tensor;
   readonly dprojectedNC: Tensor;
@@ -99,24 +100,23 @@ function blockActivations(allocation: Allocation, { shape, B, T }: PassSize): Bl
   const floats = (...size: number[]): Tensor => allocation.floats(...size);
   const activations = (...size: number[]): Tensor => allocation.activations(...size);
   return {
-    norm1NC: activations(N, C),
     mean1N: floats(N),
     rstd1N: floats(N),
     qkvN3C: activations(N, 3 * C),
     attendedNC: activations(N, C),
     logSumExpBHT: floats(B, H, T),
     middleNC: floats(N, C),
-    norm2NC: activations(N, C),
     mean2N: floats(N),
     rstd2N: floats(N),
     preN4C: activations(N, 4 * C),
-    hiddenN4C: activations(N, 4 * C),
   };
 }
 
-function outputGradients(allocation: Allocation, { shape, B, T }: PassSize): OutputGradients {
+function weightGradientInputs(allocation: Allocation, { shape, B, T }: PassSize): WeightGradientInputs {
   const [N, C] = [B * T, shape.width];
   return {
+    norm1NC: allocation.activations(N, C),
+    norm2NC: allocation.activations(N, C),
     dmlpNC: allocation.activations(N, C),
     dpreN4C: allocation.activations(N, 4 * C),
     dprojectedNC: allocation.activations(N, C),
@@ -135,7 +135,7 @@ export class Slot {
   readonly head: HeadActivations | undefined;
   readonly #allocation: Allocation;
   readonly #size: PassSize;
-  readonly #outputs: (OutputGradients | undefined)[] = [];
+  readonly #later: (WeightGradientInputs | undefined)[] = [];
 
   constructor(engine: Engine, size: PassSize, span: Span, options: PassOptions) {
     const allocation = new Allocation(engine, options);
@@ -171,8 +171,8 @@ export class Slot {
   }
 
   /** What the weight gradients of a block need when they are taken later. */
-  outputGradients(place: number): OutputGradients {
-    return (this.#outputs[place] ??= outputGradients(this.#allocation, this.#size));
+  weightGradientInputs(place: number): WeightGradientInputs {
+    return (this.#later[place] ??= weightGradientInputs(this.#allocation, this.#size));
   }
 
   release(): void {
@@ -185,7 +185,11 @@ export class Workspace {
   readonly scratchNC: Tensor;
   readonly scratch2NC: Tensor;
   readonly dbranchNC: Tensor;
-  readonly outputs: Omit<OutputGradients, 'dmlpNC' | 'dprojectedNC'>;
+  /** The output of the norm computed last, and of the activation. */
+  readonly normNC: Tensor;
+  readonly hiddenN4C: Tensor;
+  readonly dpreN4C: Tensor;
+  readonly dqkvN3C: Tensor;
   /** The activations of the block computed last, where they are not kept. */
   readonly block: BlockActivations | undefined;
   /** Whose activations `block` holds. */
@@ -199,7 +203,10 @@ export class Workspace {
     this.scratchNC = allocation.floats(N, C);
     this.scratch2NC = allocation.floats(N, C);
     this.dbranchNC = allocation.activations(N, C);
-    this.outputs = { dpreN4C: allocation.activations(N, 4 * C), dqkvN3C: allocation.activations(N, 3 * C) };
+    this.normNC = allocation.activations(N, C);
+    this.hiddenN4C = allocation.activations(N, 4 * C);
+    this.dpreN4C = allocation.activations(N, 4 * C);
+    this.dqkvN3C = allocation.activations(N, 3 * C);
     this.block = options.activationCheckpointing ? blockActivations(allocation, size) : undefined;
   }
 

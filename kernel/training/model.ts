@@ -169,12 +169,12 @@ export class ModelPart {
     for (let layer = end - 1; layer >= first; layer--) {
       const unit = this.#block(layer);
       const gradients = this.#keeper.gradients(unit, micro.index);
-      const outputs = slot.outputGradients(layer - first);
+      const inputs = slot.weightGradientInputs(layer - first);
       const kept = this.#activations(slot, layer);
-      this.#weightGradient(gradients, layer, 'mlp.c_proj', kept.hiddenN4C, outputs.dmlpNC);
-      this.#weightGradient(gradients, layer, 'mlp.c_fc', kept.norm2NC, outputs.dpreN4C);
-      this.#weightGradient(gradients, layer, 'attn.c_proj', kept.attendedNC, outputs.dprojectedNC);
-      this.#weightGradient(gradients, layer, 'attn.c_attn', kept.norm1NC, outputs.dqkvN3C);
+      this.#weightGradient(gradients, layer, 'mlp.c_proj', kept.preN4C, inputs.dmlpNC);
+      this.#weightGradient(gradients, layer, 'mlp.c_fc', inputs.norm2NC, inputs.dpreN4C);
+      this.#weightGradient(gradients, layer, 'attn.c_proj', kept.attendedNC, inputs.dprojectedNC);
+      this.#weightGradient(gradients, layer, 'attn.c_attn', inputs.norm1NC, inputs.dqkvN3C);
       this.#keeper.complete(unit, micro.index);
     }
   }
@@ -235,17 +235,17 @@ export class ModelPart {
     if (this.#checkpointing) this.#workspace.holds = { slot, layer };
     const [xNC, outNC] = [slot.stream(place), slot.stream(place + 1)];
     const weight = (name: string): Tensor => weights.get(`h.${layer}.${name}`);
-    const branchNC = this.#workspace.scratchNC;
+    const { scratchNC: branchNC, normNC, hiddenN4C } = this.#workspace;
 
-    engine.layerNorm(kept.norm1NC, kept.mean1N, kept.rstd1N, xNC, weight('ln_1.weight'), weight('ln_1.bias'));
-    engine.linear(kept.qkvN3C, kept.norm1NC, weight('attn.c_attn.weight'), weight('attn.c_attn.bias'));
+    engine.layerNorm(normNC, kept.mean1N, kept.rstd1N, xNC, weight('ln_1.weight'), weight('ln_1.bias'));
+    engine.linear(kept.qkvN3C, normNC, weight('attn.c_attn.weight'), weight('attn.c_attn.bias'));
     const attentionKey = dropout && this.#dropoutKey(dropout, 1 + 3 * layer, H * this.#T);
     engine.attention(kept.attendedNC, kept.logSumExpBHT, kept.qkvN3C, this.#B, this.#T, H, attentionKey);
     engine.linear(branchNC, kept.attendedNC, weight('attn.c_proj.weight'), weight('attn.c_proj.bias'));
     if (dropout) engine.dropout(branchNC, branchNC, this.#dropoutKey(dropout, 2 + 3 * layer, C));
     engine.addLayerNorm(
       kept.middleNC,
-      kept.norm2NC,
+      normNC,
       kept.mean2N,
       kept.rstd2N,
       xNC,
@@ -254,14 +254,14 @@ export class ModelPart {
       weight('ln_2.bias'),
     );
     engine.linearActivation(
-      kept.hiddenN4C,
+      hiddenN4C,
       kept.preN4C,
-      kept.norm2NC,
+      normNC,
       weight('mlp.c_fc.weight'),
       weight('mlp.c_fc.bias'),
       activation,
     );
-    engine.linear(branchNC, kept.hiddenN4C, weight('mlp.c_proj.weight'), weight('mlp.c_proj.bias'));
+    engine.linear(branchNC, hiddenN4C, weight('mlp.c_proj.weight'), weight('mlp.c_proj.bias'));
     if (dropout) engine.dropout(branchNC, branchNC, this.#dropoutKey(dropout, 3 + 3 * layer, C));
     engine.add(outNC, kept.middleNC, branchNC);
   }
@@ -277,15 +277,16 @@ export class ModelPart {
   ): void {
     const engine = this.#engine;
     const { heads: H, width: C, activation } = this.#shape;
-    const { scratchNC, scratch2NC, dbranchNC, outputs } = this.#workspace;
+    const workspace = this.#workspace;
+    const { scratchNC, scratch2NC, dbranchNC } = workspace;
     const place = layer - this.#span.first;
     const kept = this.#activations(slot, layer);
     const dropout = this.#dropout(micro);
     const gradients = this.#keeper.gradients(this.#block(layer), micro.index);
     const weight = (name: string): Tensor => weights.get(`h.${layer}.${name}`);
     const gradient = (name: string): Tensor => gradients.get(`h.${layer}.${name}`);
-    const later = apart ? slot.outputGradients(place) : undefined;
-    const { dpreN4C, dqkvN3C } = later ?? outputs;
+    const later = apart ? slot.weightGradientInputs(place) : undefined;
+    const { dpreN4C, dqkvN3C } = later ?? workspace;
     const [dnormNC, dattendedNC] = [scratchNC, scratchNC];
     /** The gradient entering a residual branch: through its dropout, where there is one; in the activations' type. */
     const intoBranch = (site: number, keptNC?: Tensor): Tensor => {
@@ -296,14 +297,23 @@ export class ModelPart {
       engine.copy(targetNC, gradientNC);
       return targetNC;
     };
+    /** What a norm gave in the forward, for the weight gradient of the layer behind it. */
+    const normAgain = (norm: 'ln_1' | 'ln_2', xNC: Tensor, meanN: Tensor, rstdN: Tensor): Tensor => {
+      const outNC = later?.[norm === 'ln_1' ? 'norm1NC' : 'norm2NC'] ?? workspace.normNC;
+      engine.layerNorm(outNC, meanN, rstdN, xNC, weight(`${norm}.weight`), weight(`${norm}.bias`));
+      return outNC;
+    };
     const norms = ['ln_1', 'ln_2'].flatMap((norm) => [gradient(`${norm}.weight`), gradient(`${norm}.bias`)]);
     this.#clear(gradients, ...norms);
 
     const dmlpNC = intoBranch(3 + 3 * layer, later?.dmlpNC);
-    if (!apart) this.#weightGradient(gradients, layer, 'mlp.c_proj', kept.hiddenN4C, dmlpNC);
     const down = weight('mlp.c_proj.weight');
     engine.linearActivationInputGradient(dpreN4C, dmlpNC, down, kept.preN4C, activation);
-    if (!apart) this.#weightGradient(gradients, layer, 'mlp.c_fc', kept.norm2NC, dpreN4C);
+    const norm2NC = normAgain('ln_2', kept.middleNC, kept.mean2N, kept.rstd2N);
+    if (!apart) {
+      this.#weightGradient(gradients, layer, 'mlp.c_proj', kept.preN4C, dmlpNC);
+      this.#weightGradient(gradients, layer, 'mlp.c_fc', norm2NC, dpreN4C);
+    }
     engine.linearInputGradient(dnormNC, dpreN4C, weight('mlp.c_fc.weight'));
     engine.layerNormBackward(
       dxNC,
@@ -331,7 +341,8 @@ export class ModelPart {
       H,
       attentionKey,
     );
-    if (!apart) this.#weightGradient(gradients, layer, 'attn.c_attn', kept.norm1NC, dqkvN3C);
+    const norm1NC = normAgain('ln_1', slot.stream(place), kept.mean1N, kept.rstd1N);
+    if (!apart) this.#weightGradient(gradients, layer, 'attn.c_attn', norm1NC, dqkvN3C);
     engine.linearInputGradient(dnormNC, dqkvN3C, weight('attn.c_attn.weight'));
     engine.layerNormBackward(
       dxNC,

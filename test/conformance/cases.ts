@@ -203,7 +203,7 @@ export function linearLayers(N: number, I: number, O: number): OperationCase[] {
         ['linearActivationInputGradient'],
         `${title} ${activation}`,
         { ...inputs, pre: normal([N, I]), dpre: stale([N, I]) },
-        ['dpre'],
+        ['dpre', 'pre'],
         Math.max(elementary, sumTolerance(O)),
         (engine, t) => {
           engine.linearActivationInputGradient(t.dpre, t.dout, t.w, t.pre, activation);

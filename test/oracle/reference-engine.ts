@@ -323,8 +323,11 @@ export class ReferenceEngine implements Engine {
   ): void {
     const z = reals(pre, 'pre', dpre.length).slice();
     this.linearInputGradient(dpre, dout, w);
-    const dz = reals(dpre, 'dpre');
-    for (let i = 0; i < dz.length; i++) dz[i] = get(dz, i) * geluDerivative(get(z, i), activation);
+    const [dz, hidden] = [reals(dpre, 'dpre'), reals(pre, 'pre')];
+    for (let i = 0; i < dz.length; i++) {
+      dz[i] = get(dz, i) * geluDerivative(get(z, i), activation);
+      hidden[i] = gelu(get(z, i), activation);
+    }
   }
 
   linearWeightGradient(dw: Tensor, dbias: Tensor | null, x: Tensor, dout: Tensor, fresh = false): void {

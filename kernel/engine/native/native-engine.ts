@@ -412,7 +412,7 @@ export class NativeEngine implements Engine {
     const meaning = `[N, I] = [${s.N}, ${s.I}]`;
     const target = check.sized('dpre', dpre, s.N * s.I, meaning, 'real');
     const kept = check.sized('pre', pre, s.N * s.I, meaning, 'real');
-    check.distinct({ dpre: target }, { dout: s.tensor, w: s.weights, pre: kept });
+    check.distinct({ dpre: target, pre: kept }, { dout: s.tensor, w: s.weights });
     this.#addon.linearInputGradient(
       target.region,
       s.tensor.region,

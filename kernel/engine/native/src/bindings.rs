@@ -469,7 +469,7 @@ impl NativeEngine {
         })
     }
 
-    /// dx = dout · wᵀ, times GELU'(pre) where one is given
+    /// dx = dout · wᵀ, times GELU'(pre) where one is given, which becomes GELU(pre)
     #[napi]
     pub fn linear_input_gradient(
         &self,
@@ -485,7 +485,7 @@ impl NativeEngine {
         let (dx, dout, w, pre) = (dx.0.clone(), dout.0.clone(), w.0.clone(), slot(pre));
         self.queue(move |state| unsafe {
             let (dx, dout, w) = (dx.target(), dout.values(), w.values());
-            let pre = pre.as_ref().map(|pre| (pre.values(), activation(erf)));
+            let pre = pre.as_ref().map(|pre| (pre.target(), activation(erf)));
             linear::linear_input_gradient(dx, dout, w, pre, sizes(n, i, o), &mut state.scratch.packed);
             Ok(())
         })

@@ -9,7 +9,7 @@ use crate::simd::{LANES, Lanes, vectorized};
 use crate::values::{Target, Values};
 
 /// Tokens whose logits exist at a time: as many as make passing over the head for each cheap beside the products.
-const TOKENS: usize = 512;
+const TOKENS: usize = 256;
 
 /// What the backward pass writes.
 pub struct Gradients<'a> {

@@ -2,7 +2,7 @@
 
 use crate::simd::math::{exp, normal_distribution, sigmoid};
 use crate::simd::{Bf16, Element, LANES, Lanes, vectorized};
-use crate::values::Values;
+use crate::values::Target;
 
 /// Which formula.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,9 +24,9 @@ vectorized! {
     pub unsafe fn activate(x: *mut f32, length: usize, activation: Activation) = activate_body
 }
 vectorized! {
-    /// gradient *= activation'(pre) over `length` elements, pre from element `at`.
+    /// gradient *= activation'(pre), then pre = activation(pre), over `length` elements, pre from element `at`.
     pub unsafe fn multiply_by_derivative(
-        gradient: *mut f32, pre: Values, at: usize, length: usize, activation: Activation
+        gradient: *mut f32, pre: Target, at: usize, length: usize, activation: Activation
     ) = multiply_by_derivative_body
 }
 
@@ -51,21 +51,21 @@ unsafe fn activate_with<S: Lanes>(x: *mut f32, length: usize, f: impl Fn(S) -> S
 #[inline(always)]
 unsafe fn multiply_by_derivative_body<S: Lanes>(
     gradient: *mut f32,
-    pre: Values,
+    pre: Target,
     at: usize,
     length: usize,
     activation: Activation,
 ) {
     match pre {
-        Values::F32(pre) => multiply_elements::<S, f32>(gradient, pre.as_ptr().add(at), length, activation),
-        Values::Bf16(pre) => multiply_elements::<S, Bf16>(gradient, pre.as_ptr().add(at), length, activation),
+        Target::F32(pre, _) => multiply_elements::<S, f32>(gradient, pre.add(at), length, activation),
+        Target::Bf16(pre, _) => multiply_elements::<S, Bf16>(gradient, pre.add(at), length, activation),
     }
 }
 
 #[inline(always)]
 unsafe fn multiply_elements<S: Lanes, E: Element>(
     gradient: *mut f32,
-    pre: *const E,
+    pre: *mut E,
     length: usize,
     activation: Activation,
 ) {
@@ -74,11 +74,13 @@ unsafe fn multiply_elements<S: Lanes, E: Element>(
             // With s = sigmoid(2u): d/dx x s = s + x s (1 - s) 2u'.
             let s = sigmoid(twice_inner(x));
             let slope = x.mul(x).fma(S::splat(6.0 * ROOT * CUBIC), S::splat(2.0 * ROOT));
-            x.mul(s).mul(S::splat(1.0).sub(s)).fma(slope, s)
+            let value = x.mul(s);
+            (value, value.mul(S::splat(1.0).sub(s)).fma(slope, s))
         }),
         Activation::GeluErf => multiply_with::<S, E>(gradient, pre, length, |x| {
             let density = S::splat(DENSITY).mul(exp(x.mul(x).mul(S::splat(-0.5))));
-            x.fma(density, normal_distribution(x))
+            let below = normal_distribution(x);
+            (x.mul(below), x.fma(density, below))
         }),
     }
 }
@@ -86,14 +88,15 @@ unsafe fn multiply_elements<S: Lanes, E: Element>(
 #[inline(always)]
 unsafe fn multiply_with<S: Lanes, E: Element>(
     gradient: *mut f32,
-    pre: *const E,
+    pre: *mut E,
     length: usize,
-    derivative: impl Fn(S) -> S,
+    value_and_slope: impl Fn(S) -> (S, S),
 ) {
     let mut i = 0;
     while i < length {
         let count = (length - i).min(LANES);
-        let slope = derivative(E::load_partial(pre.add(i), count));
+        let (value, slope) = value_and_slope(E::load_partial(pre.add(i), count));
+        E::store_partial(value, pre.add(i), count);
         S::load_partial(gradient.add(i), count).mul(slope).store_partial(gradient.add(i), count);
         i += LANES;
     }
@@ -123,15 +126,22 @@ mod tests {
         let expected: Vec<f64> = x.iter().map(|&x| tanh_formula(f64::from(x))).collect();
         assert_close(&out, &expected, 1e-6);
 
-        let mut slope = vec![1.0; x.len()];
+        let (mut slope, mut value) = (vec![1.0; x.len()], x.clone());
         unsafe {
-            multiply_by_derivative(slope.as_mut_ptr(), Values::F32(&x), 0, x.len(), Activation::GeluTanh);
+            multiply_by_derivative(
+                slope.as_mut_ptr(),
+                Target::of(&mut value),
+                0,
+                x.len(),
+                Activation::GeluTanh,
+            );
         }
         let expected: Vec<f64> = x
             .iter()
             .map(|&x| (tanh_formula(f64::from(x) + 1e-5) - tanh_formula(f64::from(x) - 1e-5)) / 2e-5)
             .collect();
         assert_close(&slope, &expected, 2e-6);
+        assert_eq!(value, out);
     }
 
     #[test]
@@ -144,9 +154,9 @@ mod tests {
         assert!((value(1.0) - 0.841_344_746).abs() < 1e-6);
         for i in 0..40 {
             let x = -4.0 + i as f32 * 0.2;
-            let mut slope = [1.0f32];
+            let (mut slope, mut there) = ([1.0f32], [x]);
             unsafe {
-                multiply_by_derivative(slope.as_mut_ptr(), Values::F32(&[x]), 0, 1, Activation::GeluErf);
+                multiply_by_derivative(slope.as_mut_ptr(), Target::of(&mut there), 0, 1, Activation::GeluErf);
             }
             let difference = (value(x + 0.015_625) - value(x - 0.015_625)) / 0.031_25;
             assert!((f64::from(slope[0]) - difference).abs() < 3e-4, "{x}");

@@ -77,12 +77,12 @@ pub fn linear_activation(
     });
 }
 
-/// dx [N,I] = dout [N,O] · wᵀ, times activation'(pre [N,I]) where one is given.
+/// dx [N,I] = dout [N,O] · wᵀ, times activation'(pre [N,I]) where one is given; that becomes activation(pre).
 pub fn linear_input_gradient(
     dx: Target,
     dout: Values,
     w: Values,
-    activation: Option<(Values, Activation)>,
+    activation: Option<(Target, Activation)>,
     Sizes { n, i, o }: Sizes,
     packed: &mut Packed,
 ) {
@@ -190,8 +190,11 @@ mod tests {
             let expected = multiply(n, i, o, |r, c| dout[r * o + c], |r, c| w[c * o + r]);
             assert_close(&dx, &expected, 5e-5);
             let mut dpre = vec![9.0; n * i];
-            linear_input_gradient(Target::of(&mut dpre), douts, ws, Some((xs, act)), sizes, &mut packed);
-            unsafe { multiply_by_derivative(dx.as_mut_ptr(), xs, 0, n * i, act) };
+            let (mut pre, mut same) = (x.clone(), x.clone());
+            let through = Some((Target::of(&mut pre), act));
+            linear_input_gradient(Target::of(&mut dpre), douts, ws, through, sizes, &mut packed);
+            unsafe { multiply_by_derivative(dx.as_mut_ptr(), Target::of(&mut same), 0, n * i, act) };
+            assert_eq!(pre, same);
             let expected: Vec<f64> = dx.iter().map(|&v| f64::from(v)).collect();
             assert_close(&dpre, &expected, 1e-6);
 
