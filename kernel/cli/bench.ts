@@ -1,11 +1,10 @@
 /** `gpt-lab bench`: the engine, with the hidden commands that serve its steps, and the notebook. */
-import { availableParallelism } from 'node:os';
 import { benchmarkEngine, precisions, type BenchmarkRow } from '../bench/engine.ts';
 import { Gpt2Generation } from '../bench/gpt2-generation.ts';
 import { Gpt2Step } from '../bench/gpt2-step.ts';
 import { benchmarkNotebook } from '../bench/notebook.ts';
 import { serveSteps } from '../bench/stepper.ts';
-import { NativeEngine } from '../engine/native/native-engine.ts';
+import { availableThreads, NativeEngine } from '../engine/native/native-engine.ts';
 import { UsageError } from './arguments.ts';
 import { defineCommand, EXIT, print, printJson } from './command.ts';
 
@@ -34,7 +33,7 @@ export const benchEngine = defineCommand({
     threads: { type: 'integer', value: 'N', minimum: 1, maximum: 1024, help: 'threads (all usable)' },
   },
   async run({ values }) {
-    const { json, rounds = 5, threads = availableParallelism() } = values;
+    const { json, rounds = 5, threads = availableThreads() } = values;
     const sizes = listOf(values.sizes ?? '4x64,4x256,1x1024').map((text) => {
       const [, B, T] = /^(\d+)x(\d+)$/.exec(text) ?? [];
       const size = { B: Number(B), T: Number(T) };
