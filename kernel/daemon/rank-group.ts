@@ -1,5 +1,6 @@
 /** All rank processes of a run: started together, ended together, the cause of an end found among them. */
 import type { RankCommand, RankReport, RankTask } from '../protocol/rank.ts';
+import { isStopped } from './process-state.ts';
 import { RankProcess, type RankEnd } from './rank-process.ts';
 
 type TrainTask = Extract<RankTask, { task: 'train' }>;
@@ -7,11 +8,17 @@ type TrainTask = Extract<RankTask, { task: 'train' }>;
 /** Time that ranks get to end by themselves once one of them has failed, ms: they see it within fractions of a second. */
 const FOLLOWING = 2_000;
 
+/** How often it is looked for ranks that a signal has stopped, ms. */
+const LOOKING = 1_000;
+/** Looks in a row that find a rank stopped while others go on, after which it counts as lost. */
+const LOOKS = 5;
+
 /** The ranks of a run. */
 export class RankGroup {
   /** Resolves when all processes have ended and all that they reported has been handed on. */
   readonly ended: Promise<RankEnd>;
   readonly #ranks: readonly RankProcess[];
+  readonly #stoppedFor = new Map<RankProcess, number>();
   #killed = false;
 
   /** Starts `world` processes; their output goes to the file at `log`. Events come from them as they happen. */
@@ -26,7 +33,8 @@ export class RankGroup {
       else onReport(report);
     };
     this.#ranks = Array.from({ length: world }, (_, rank) => new RankProcess({ ...task, rank }, log, hear));
-    this.ended = this.#watch();
+    const looking = world > 1 ? setInterval(() => this.#failStopped(), LOOKING) : undefined;
+    this.ended = this.#watch().finally(() => clearInterval(looking));
   }
 
   /** In rank order, without those that the system has refused to start. */
@@ -54,6 +62,19 @@ export class RankGroup {
     for (const rank of this.#ranks.slice(1)) rank.send({ type: 'join', address });
   }
 
+  /** A rank that is stopped would have the others wait for ever; where all are, somebody is letting the run rest. */
+  #failStopped(): void {
+    const stopped = this.#ranks.filter(({ pid }) => pid !== undefined && isStopped(pid));
+    for (const rank of this.#ranks) {
+      const looks = stopped.includes(rank) ? (this.#stoppedFor.get(rank) ?? 0) + 1 : 0;
+      this.#stoppedFor.set(rank, looks);
+      if (looks < LOOKS || stopped.length === this.#ranks.length) continue;
+      rank.fail(
+        `was stopped by a signal for ${(LOOKS * LOOKING) / 1000} s while the other ranks waited for it`,
+      );
+    }
+  }
+
   async #watch(): Promise<RankEnd> {
     let deadline: NodeJS.Timeout | undefined;
     /** Ranks that we ended because another had failed. */
@@ -77,7 +98,8 @@ export class RankGroup {
     const failed = own.flatMap(({ error, ...end }) => (error === undefined ? [] : [{ ...end, error }]));
     const cause = findCause(failed.filter((end) => !end.killed));
     if (cause === undefined) return { killed };
-    return { error: describeCause(cause, failed, this.#ranks.length), killed };
+    const error = describeCause(cause, failed, this.#ranks.length);
+    return { error, killed, ...(cause.silent ? { silent: true } : {}) };
   }
 }
 

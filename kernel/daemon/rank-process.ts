@@ -40,6 +40,7 @@ export class RankProcess {
   readonly #name: string;
   #deadline: NodeJS.Timeout | undefined;
   #killed = false;
+  #failure: string | undefined;
 
   /** Starts the process; its output goes to the file at `log`. */
   constructor(task: RankTask, log: string, onReport: (report: RankReport) => void) {
@@ -69,6 +70,12 @@ export class RankProcess {
   /** Ends the process at once. */
   kill(): void {
     this.#killed = true;
+    this.#child.kill('SIGKILL');
+  }
+
+  /** Ends the process at once, since it can do no more: `reason` follows its name. */
+  fail(reason: string): void {
+    this.#failure ??= `${this.#name} (process ${this.pid}) ${reason}`;
     this.#child.kill('SIGKILL');
   }
 
@@ -119,6 +126,7 @@ export class RankProcess {
     clearTimeout(this.#deadline);
     output.end();
     const killed = this.#killed;
+    if (this.#failure !== undefined) return { error: this.#failure, killed, silent: true };
     if (said !== undefined) return { error: said, killed };
     if (code === 0) return { killed };
     const error = describeEnd(this.#name, this.pid, code, signal, stderr.toString());

@@ -1,6 +1,6 @@
 /** One run in the daemon: its summary, its ranks, and the way of its events into the store and out to clients. */
 import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { ResolvedConfiguration } from '../protocol/configuration.ts';
 import type { RankState, RunEvent, RunEventBody, RunSummary } from '../protocol/events.ts';
 import type { RankReport } from '../protocol/rank.ts';
@@ -40,6 +40,9 @@ export class Run {
   #retrying: NodeJS.Timeout | undefined;
   readonly #clock = new StepClock();
   #storeError: string | undefined;
+  /** Times that the ranks were started again since somebody started the run. */
+  #restarts = 0;
+  #stopping = false;
   /** The ranks' own word on how they ended; told once their processes are gone. */
   #lastWord: EndBody | undefined;
   #ended: Promise<void> = Promise.resolve();
@@ -66,12 +69,20 @@ export class Run {
     return join(this.summary.directory, 'log');
   }
 
-  /** Starts the ranks, continuing from a checkpoint where one is given. Throws when the run's folder cannot be made. */
+  /** Starts the run, continuing from a checkpoint where one is given. Throws when its folder cannot be made. */
   start(resume?: string): void {
     mkdirSync(this.summary.directory, { recursive: true, mode: 0o700 });
+    this.#storeError = undefined;
+    this.#restarts = 0;
+    this.#stopping = false;
+    this.#ended = this.#startRanks(resume).then((end) => this.#finish(end));
+    this.#flush();
+  }
+
+  /** Starts the ranks; resolves to how they ended. */
+  #startRanks(resume?: string): Promise<RankEnd> {
     const { run, directory } = this.summary;
     this.#lastWord = undefined;
-    this.#storeError = undefined;
     const { data, pipeline, tensor } = this.config.parallel;
     this.#ranks = new RankGroup(
       {
@@ -88,12 +99,12 @@ export class Run {
     );
     const { pids } = this.#ranks;
     this.#change({ state: 'running', phase: 'starting', pids, error: null, endedAt: null });
-    this.#ended = this.#ranks.ended.then((end) => this.#finish(end));
-    this.#flush();
+    return this.#ranks.ended;
   }
 
   /** Asks the run to end with a checkpoint, or ends it at once; resolves when it has ended. */
   async stop({ force = false } = {}): Promise<void> {
+    this.#stopping = true;
     if (force) this.#ranks?.kill();
     else this.#ranks?.stop();
     await this.#ended;
@@ -223,13 +234,28 @@ export class Run {
     this.#pending = [];
   }
 
-  #finish(end: RankEnd): void {
-    this.#ranks = undefined;
+  async #finish(end: RankEnd): Promise<void> {
     this.#rankStates.clear();
+    if (this.#mayRestart(end)) {
+      this.#restarts++;
+      const { checkpoint } = this.summary;
+      const from = checkpoint === null ? 'the start' : basename(checkpoint);
+      const message = `${end.error ?? ''}\nThe run goes on from ${from}: restart ${this.#restarts} of at most ${this.config.training.maxRestarts}`;
+      this.#context.log(`Run ${this.summary.run}: ${message}`);
+      this.#append({ event: 'warning', code: 'restarted', message });
+      return this.#finish(await this.#startRanks(checkpoint ?? undefined));
+    }
+    this.#ranks = undefined;
     for (const body of this.#lastEvents(end)) this.#append(body);
     this.#settleCheckpoints(new Error(`Run ${this.summary.run} ended before the checkpoint was written`));
     this.#flush();
     this.#publishSummary();
+  }
+
+  /** A rank that was lost may be started again; what a rank says itself would only be said once more. */
+  #mayRestart({ silent = false, killed }: RankEnd): boolean {
+    const isLost = silent && !killed && this.#lastWord === undefined && this.#storeError === undefined;
+    return isLost && !this.#stopping && this.#restarts < this.config.training.maxRestarts;
   }
 
   /** How the run ends, from what its rank said and how its process ended. */

@@ -61,7 +61,7 @@ const schema = z.strictObject({
       evaluateEvery: z.int().min(0),
       checkpointEvery: z.int().min(0),
       activationCheckpointing: z.boolean(),
-      maxRestarts: z.literal(0),
+      maxRestarts: z.int().min(0),
     })
     .partial()
     .optional(),
@@ -212,7 +212,7 @@ function fill(value: RunConfiguration): ResolvedConfiguration {
       evaluateEvery: training.evaluateEvery ?? 50,
       checkpointEvery: training.checkpointEvery ?? 100,
       activationCheckpointing: training.activationCheckpointing ?? false,
-      maxRestarts: 0,
+      maxRestarts: training.maxRestarts ?? 0,
     },
     parallel: {
       data: 1,

@@ -98,8 +98,8 @@ export interface TrainingConfiguration {
   checkpointEvery?: number;
   /** Keep only each block's input and compute the rest again for the backward pass: less memory, more time. Default false. */
   activationCheckpointing?: boolean;
-  /** Times that a run whose rank has died is restarted from its newest checkpoint; this version: 0. */
-  maxRestarts?: 0;
+  /** Times that a run whose rank has died is restarted from its newest checkpoint, or from the start. Default 0. */
+  maxRestarts?: number;
 }
 
 /** Layout over ranks, one process each: world = data x pipeline x tensor. The losses are those of one rank. */
@@ -173,7 +173,7 @@ export interface ResolvedConfiguration {
     evaluateEvery: number;
     checkpointEvery: number;
     activationCheckpointing: boolean;
-    maxRestarts: 0;
+    maxRestarts: number;
   };
   parallel: Required<ParallelConfiguration>;
   /** `threads` absent: decided by the rank from the CPUs that it may use. */

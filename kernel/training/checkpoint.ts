@@ -102,7 +102,7 @@ export async function saveCheckpoint(
     if (isFirst) await rm(aside, { recursive: true, force: true });
     throw error;
   }
-  if (isFirst) await removeOld(directory);
+  if (isFirst) await removeOld(directory, manifest.step);
   return target;
 }
 
@@ -200,9 +200,13 @@ async function removeUnfinished(directory: string): Promise<void> {
     await rm(join(directory, name), { recursive: true, force: true });
 }
 
-async function removeOld(directory: string): Promise<void> {
+/** Keeps the newest up to `step`. Later ones are of a past that the run has gone back behind. */
+async function removeOld(directory: string, step: number): Promise<void> {
+  const newest = checkpointName(step);
   const names = (await readdir(directory)).filter((name) => name.startsWith('step-')).sort();
-  for (const name of names.slice(0, -KEPT)) await rm(join(directory, name), { recursive: true, force: true });
+  const kept = names.filter((name) => name <= newest).slice(-KEPT);
+  for (const name of names)
+    if (!kept.includes(name)) await rm(join(directory, name), { recursive: true, force: true });
 }
 
 /** Reads a checkpoint's manifest. Throws an Error that names the folder when it is not one or is damaged. */

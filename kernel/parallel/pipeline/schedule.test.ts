@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { pipelineSchedule, scheduleNames, scheduleProblems, type PipelineSize } from './schedule.ts';
+import {
+  pipelineSchedule,
+  scheduleNames,
+  scheduleProblems,
+  type PipelineSchedule,
+  type PipelineSize,
+} from './schedule.ts';
 import { simulate } from './simulate.ts';
 
 /** Every size up to 8 stages, 32 micro-batches, 4 chunks that a schedule exists for. */
@@ -102,4 +108,36 @@ test('sizes without a schedule name key, value and what is allowed', () => {
     () => pipelineSchedule('1f1b', { stages: 4, microBatches: 8, chunks: 2 }),
     /parallel\.chunks is 2: allowed is 1/,
   );
+});
+
+/** What goes over each lane, from one stage to another, in the order of those who send or of those who receive. */
+function lanes(
+  { stages, chunks, operations }: PipelineSchedule,
+  forward: boolean,
+  side: 'sent' | 'received',
+) {
+  const found = new Map<string, string[]>();
+  operations.forEach((list, stage) => {
+    for (const { kind, microBatch, chunk } of list) {
+      if ((kind === 'forward') !== forward || kind === 'weight-gradient') continue;
+      const virtual = chunk * stages + stage;
+      const other = virtual + (forward === (side === 'sent') ? 1 : -1);
+      if (other < 0 || other >= stages * chunks) continue;
+      const [from, to] = side === 'sent' ? [virtual, other] : [other, virtual];
+      const lane = `${from % stages} to ${to % stages}`;
+      found.set(lane, [...(found.get(lane) ?? []), `micro-batch ${microBatch} to ${to}`]);
+    }
+  });
+  return found;
+}
+
+test('stages receive in the order in which others send, so that one queue for each direction is enough', () => {
+  for (const name of scheduleNames) {
+    for (const size of sizes(name)) {
+      if (size.microBatches > 16) continue;
+      const schedule = pipelineSchedule(name, size);
+      for (const forward of [true, false])
+        assert.deepEqual(lanes(schedule, forward, 'received'), lanes(schedule, forward, 'sent'));
+    }
+  }
 });
