@@ -7,7 +7,8 @@ import type { ResolvedConfiguration } from '../protocol/configuration.ts';
 import type { Batch } from '../training/data/batches.ts';
 import type { StatePiece } from '../training/checkpoint.ts';
 import { AdamW } from '../training/optimizer.ts';
-import { modelUnits, type GptShape, type Unit } from '../training/parameters.ts';
+import type { LayerShare } from '../training/model.ts';
+import { modelUnits, type GptShape, type Share, type Unit } from '../training/parameters.ts';
 import { stageSpans } from './pipeline/layers.ts';
 import { pipelineSchedule } from './pipeline/schedule.ts';
 import { StageExecution } from './pipeline/stage-execution.ts';
@@ -42,6 +43,7 @@ export class ParallelModel {
   /** The unit that first and last stage hold where the head is tied; counted, and saved, by the first. */
   readonly #shared: string;
   readonly #ownsShared: boolean;
+  readonly #share: Share;
 
   constructor(engine: Engine, shape: GptShape, config: ResolvedConfiguration, world: World) {
     const { training, parallel } = config;
@@ -51,7 +53,14 @@ export class ParallelModel {
     this.#world = world;
     this.#B = training.batchSize / (data * microBatches);
     this.#losses = engine.allocate('f32', [training.batchSize * training.sequenceLength]);
-    const units = modelUnits(shape);
+    const share: LayerShare = {
+      ...{ index: world.place.tensor, count: world.mesh.shape.tensor },
+      add: (x) => {
+        if (world.sharers) engine.wait(world.sharers.allReduce(x));
+      },
+    };
+    this.#share = share;
+    const units = modelUnits(shape, share);
     const { pipeline: stage } = world.place;
     const spans = stageSpans(shape.layers, pipeline, chunks, stage);
     const held = new Set<Unit>();
@@ -73,9 +82,10 @@ export class ParallelModel {
     });
     this.#stage = new StageExecution({
       engine,
-      size: { shape, B: this.#B, T: training.sequenceLength },
+      size: { shape, B: this.#B, T: training.sequenceLength, shares: share.count },
       options: training,
       keeper: this.parameters,
+      share,
       schedule: pipelineSchedule(schedule, { stages: pipeline, microBatches, chunks }),
       stage,
       links: world.links,
@@ -83,7 +93,7 @@ export class ParallelModel {
     const counts = ({ name }: Unit): boolean => this.#ownsShared || name !== units.tokens.name;
     const { everyone } = world;
     this.#optimizer = new AdamW(engine, training.optimizer, this.parameters.regions(), {
-      ...this.parameters.normPieces(units.all, counts),
+      ...this.parameters.normPieces(units.all, counts, share),
       ...(everyone ? { exchange: (squaresK: Tensor) => engine.wait(everyone.allReduce(squaresK)) } : {}),
     });
   }
@@ -157,6 +167,7 @@ export class ParallelModel {
     return parameters.buffers.flatMap((buffer) => {
       const { layout, unit, values, shard, m, v } = buffer;
       if (!all && !this.#ownsShared && unit.name === this.#shared) return [];
+      if (!all && this.#share.index > 0 && !layout.sliced) return [];
       const shards = (part: StatePiece['part'], whole: Tensor | undefined, own: Tensor): StatePiece[] =>
         (all && whole ? everyReplica : [replica]).flatMap((each) =>
           piecesOf(layout, each).map(({ specification, from, at, length }) => ({
@@ -191,9 +202,10 @@ export class ParallelModel {
     this.#engine.fill(this.#losses, 0);
   }
 
-  /** The losses of all ranks. */
+  /** The losses of all ranks; of those that compute the same, the first one's. */
   #readLosses(): Promise<Float32Array | Int32Array> {
     const { everyone } = this.#world;
+    if (this.#share.index > 0) this.#clearLosses();
     if (everyone) this.#engine.wait(everyone.allReduce(this.#losses));
     return this.#engine.read(this.#losses);
   }

@@ -14,6 +14,8 @@ export class World implements Peers {
   readonly everyone: Group | undefined;
   /** Ranks that hold the same parameters and work on different sequences; undefined where there is one. */
   readonly replicas: Group | undefined;
+  /** Ranks that compute shares of the same layers; undefined where there is one. */
+  readonly sharers: Group | undefined;
   /** Undefined with one stage. */
   readonly links: PipelineLinks | undefined;
   /** First and last stage, on ranks of either; undefined elsewhere and with one stage. */
@@ -35,6 +37,7 @@ export class World implements Peers {
       members.length > 1 ? collective?.group(members) : undefined;
     this.everyone = collective && collective.size > 1 ? collective.world : undefined;
     this.replicas = group(mesh.group(this.rank, 'data'));
+    this.sharers = group(mesh.group(this.rank, 'tensor'));
     const stages = mesh.group(this.rank, 'pipeline');
     const [forward, backward] = [group(stages), group(stages)];
     this.links = forward && backward ? { forward, backward } : undefined;

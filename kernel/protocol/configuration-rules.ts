@@ -36,6 +36,13 @@ export const rules: readonly Rule[] = [
     },
   },
   {
+    keys: ['parallel.tensor', 'model.heads', 'model.preset'],
+    problem: ({ parallel: { tensor }, model: { heads } }) =>
+      heads % tensor === 0
+        ? undefined
+        : `parallel.tensor is ${tensor}: allowed are divisors of model.heads, ${heads}`,
+  },
+  {
     keys: ['parallel.pipeline', 'parallel.chunks', 'model.layers', 'model.preset'],
     problem: ({ parallel: { pipeline, chunks }, model: { layers } }) =>
       pipeline * chunks <= layers

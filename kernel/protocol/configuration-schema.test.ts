@@ -71,10 +71,10 @@ test('every problem is listed at once, with key, value and what is allowed, thos
 
 test('layouts that make no sense are refused, each with the keys that contradict each other', () => {
   const layout = (parallel: object): string[] => problems({ data: text, parallel });
-  assert.deepEqual(layout({ data: 0, zero: 4, tensor: 2 }), [
+  assert.deepEqual(layout({ data: 0, zero: 4, tensor: 3 }), [
     'parallel.data is 0: allowed is at least 1',
-    'parallel.tensor is 2: allowed is 1',
     'parallel.zero is 4: allowed is 0, 1, 2, 3',
+    'parallel.tensor is 3: allowed are divisors of model.heads, 4',
   ]);
   assert.deepEqual(layout({ pipeline: 3, chunks: 2, microBatches: 2, schedule: 'interleaved' }), [
     'parallel.pipeline is 3: allowed is at most 2, because pipeline x chunks = 3 x 2 parts need a block each, and model.layers is 4',

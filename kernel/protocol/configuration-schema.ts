@@ -69,7 +69,7 @@ const schema = z.strictObject({
     .strictObject({
       data: count,
       pipeline: count,
-      tensor: z.literal(1),
+      tensor: count,
       zero: z.literal([0, 1, 2, 3]),
       microBatches: count,
       schedule: z.enum(['gpipe', '1f1b', 'interleaved', 'zero-bubble']),

@@ -108,8 +108,8 @@ export interface ParallelConfiguration {
   data?: number;
   /** Stages that hold different blocks. Default 1. */
   pipeline?: number;
-  /** Ranks that share every layer; this version: 1. */
-  tensor?: 1;
+  /** Ranks that share every layer's heads and hidden units (Megatron-LM); divides `model.heads`. Default 1. */
+  tensor?: number;
   /** ZeRO: what replicas share out among them. 0 nothing, 1 the optimizer's state, 2 gradients too, 3 parameters too. Default 0. */
   zero?: 0 | 1 | 2 | 3;
   /** Parts that each replica's share of a step's batch is split into, gradients accumulated. Default 1. */

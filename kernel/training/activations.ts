@@ -25,9 +25,11 @@ export interface PassSize {
   readonly shape: GptShape;
   readonly B: number;
   readonly T: number;
+  /** Shares that every layer's heads and hidden units are split into, one of which is computed here. Default 1. */
+  readonly shares?: number;
 }
 
-/** What a block's forward keeps for its backward, beside its input. */
+/** What a block's forward keeps for its backward, beside its input; of heads and hidden units, those of its share. */
 export interface BlockActivations {
   readonly mean1N: Tensor;
   readonly rstd1N: Tensor;
@@ -95,32 +97,36 @@ export class Allocation {
   }
 }
 
-function blockActivations(allocation: Allocation, { shape, B, T }: PassSize): BlockActivations {
-  const [N, C, H] = [B * T, shape.width, shape.heads];
+function blockActivations(allocation: Allocation, { shape, B, T, shares = 1 }: PassSize): BlockActivations {
+  const [N, C, H] = [B * T, shape.width, shape.heads / shares];
+  const S = C / shares;
   const floats = (...size: number[]): Tensor => allocation.floats(...size);
   const activations = (...size: number[]): Tensor => allocation.activations(...size);
   return {
     mean1N: floats(N),
     rstd1N: floats(N),
-    qkvN3C: activations(N, 3 * C),
-    attendedNC: activations(N, C),
+    qkvN3C: activations(N, 3 * S),
+    attendedNC: activations(N, S),
     logSumExpBHT: floats(B, H, T),
     middleNC: floats(N, C),
     mean2N: floats(N),
     rstd2N: floats(N),
-    preN4C: activations(N, 4 * C),
+    preN4C: activations(N, 4 * S),
   };
 }
 
-function weightGradientInputs(allocation: Allocation, { shape, B, T }: PassSize): WeightGradientInputs {
-  const [N, C] = [B * T, shape.width];
+function weightGradientInputs(
+  allocation: Allocation,
+  { shape, B, T, shares = 1 }: PassSize,
+): WeightGradientInputs {
+  const [N, C, S] = [B * T, shape.width, shape.width / shares];
   return {
     norm1NC: allocation.activations(N, C),
     norm2NC: allocation.activations(N, C),
     dmlpNC: allocation.activations(N, C),
-    dpreN4C: allocation.activations(N, 4 * C),
+    dpreN4C: allocation.activations(N, 4 * S),
     dprojectedNC: allocation.activations(N, C),
-    dqkvN3C: allocation.activations(N, 3 * C),
+    dqkvN3C: allocation.activations(N, 3 * S),
   };
 }
 
@@ -203,10 +209,11 @@ export class Workspace {
     this.scratchNC = allocation.floats(N, C);
     this.scratch2NC = allocation.floats(N, C);
     this.dbranchNC = allocation.activations(N, C);
+    const S = C / (size.shares ?? 1);
     this.normNC = allocation.activations(N, C);
-    this.hiddenN4C = allocation.activations(N, 4 * C);
-    this.dpreN4C = allocation.activations(N, 4 * C);
-    this.dqkvN3C = allocation.activations(N, 3 * C);
+    this.hiddenN4C = allocation.activations(N, 4 * S);
+    this.dpreN4C = allocation.activations(N, 4 * S);
+    this.dqkvN3C = allocation.activations(N, 3 * S);
     this.block = options.activationCheckpointing ? blockActivations(allocation, size) : undefined;
   }
 

@@ -14,6 +14,7 @@ import { tokenizerHash, type TokenizerSpecification } from './data/tokenizer.ts'
 import {
   elementsOf,
   parameterSpecifications,
+  runsOf,
   type GptShape,
   type ParameterSet,
   type ParameterSpecification,
@@ -132,10 +133,12 @@ interface StoredPiece extends NamedTensor {
 function storedPiece(piece: StatePiece): StoredPiece {
   const { specification, from, tensor, part } = piece;
   const prefix = part === 'values' ? '' : `${part}.`;
+  const { index = 0, count = 1 } = specification.slice?.share ?? {};
+  const share = count === 1 ? '' : `@${index}/${count}`;
   const isWhole = tensor.length === elementsOf(specification);
   const range = isWhole ? '' : `[${from}:${from + tensor.length}]`;
   const shape = isWhole ? specification.shape : [tensor.length];
-  return { name: `${prefix}${specification.name}${range}`, shape, piece };
+  return { name: `${prefix}${specification.name}${share}${range}`, shape, piece };
 }
 
 async function writePieces(
@@ -232,21 +235,72 @@ export async function readManifest(folder: string): Promise<Manifest> {
   return manifest.data;
 }
 
-/** A part of a parameter by the name that it is stored under. Throws an Error when the model has no such parameter. */
-function parseStored(
-  path: string,
-  { name, shape }: NamedTensor,
-  specifications: ReadonlyMap<string, ParameterSpecification>,
-): { part: StatePiece['part']; specification: ParameterSpecification; from: number; to: number } {
-  const [, prefix, parameter = '', from, to] = /^(m\.|v\.)?(.*?)(?:\[(\d+):(\d+)\])?$/.exec(name) ?? [];
-  const part = prefix === 'm.' ? 'm' : prefix === 'v.' ? 'v' : 'values';
-  const specification = specifications.get(parameter);
-  if (specification === undefined) throw new Error(`${path} holds an unexpected tensor ${name}`);
-  const range = { from: Number(from ?? 0), to: Number(to ?? elementsOf(specification)) };
-  const wanted = from === undefined ? specification.shape : [range.to - range.from];
-  if (range.to > elementsOf(specification) || shape.join() !== wanted.join())
-    throw new Error(`${path}: ${name} is [${shape.join()}], the model's is [${wanted.join()}]`);
-  return { part, specification, ...range };
+/** What a tensor of a file holds. */
+interface Stored {
+  readonly part: StatePiece['part'];
+  readonly specification: ParameterSpecification;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** The parameters of a checkpoint's model by name, whole or in shares of the layers. */
+class StoredModel {
+  readonly #shape: GptShape;
+  readonly #shares = new Map<string, ReadonlyMap<string, ParameterSpecification>>();
+
+  constructor(shape: GptShape) {
+    this.#shape = shape;
+  }
+
+  /** Throws an Error when the model has no such parameter, or not of that shape. */
+  parse(path: string, { name, shape }: NamedTensor): Stored {
+    const parsed = /^(m\.|v\.)?(.*?)(?:@(\d+)\/(\d+))?(?:\[(\d+):(\d+)\])?$/.exec(name) ?? [];
+    const [, prefix, parameter = '', index = '0', count = '1', from, to] = parsed;
+    const part = prefix === 'm.' ? 'm' : prefix === 'v.' ? 'v' : 'values';
+    const specification = this.#share(Number(index), Number(count)).get(parameter);
+    if (specification === undefined) throw new Error(`${path} holds an unexpected tensor ${name}`);
+    const range = { from: Number(from ?? 0), to: Number(to ?? elementsOf(specification)) };
+    const wanted = from === undefined ? specification.shape : [range.to - range.from];
+    if (range.to > elementsOf(specification) || shape.join() !== wanted.join())
+      throw new Error(`${path}: ${name} is [${shape.join()}], the model's is [${wanted.join()}]`);
+    return { part, specification, ...range };
+  }
+
+  #share(index: number, count: number): ReadonlyMap<string, ParameterSpecification> {
+    const key = `${index}/${count}`;
+    const known = this.#shares.get(key);
+    if (known) return known;
+    const specifications = parameterSpecifications(this.#shape, { index, count });
+    const made = new Map(specifications.map((each) => [each.name, each]));
+    this.#shares.set(key, made);
+    return made;
+  }
+}
+
+/** Elements that a stored tensor and a piece have in common: where they begin in each. */
+interface Overlap {
+  readonly stored: number;
+  readonly piece: number;
+  readonly length: number;
+}
+
+/** All of them, in ascending order. */
+function* overlaps(stored: Stored, { specification, from, tensor }: StatePiece): Generator<Overlap> {
+  const theirs = runsOf(stored.specification, stored.from, stored.to);
+  const ours = runsOf(specification, from, from + tensor.length);
+  let [left, right] = [theirs.next(), ours.next()];
+  while (!left.done && !right.done) {
+    const [a, b] = [left.value, right.value];
+    const [first, last] = [Math.max(a.whole, b.whole), Math.min(a.whole + a.length, b.whole + b.length)];
+    if (first < last)
+      yield {
+        stored: a.at + first - a.whole - stored.from,
+        piece: b.at + first - b.whole - from,
+        length: last - first,
+      };
+    if (a.whole + a.length < b.whole + b.length) left = theirs.next();
+    else right = ours.next();
+  }
 }
 
 /**
@@ -259,32 +313,29 @@ export async function loadPieces(
   manifest: Manifest,
   pieces: readonly StatePiece[],
 ): Promise<void> {
-  const specifications = new Map(parameterSpecifications(manifest.shape).map((each) => [each.name, each]));
+  const model = new StoredModel(manifest.shape);
   const nameOf = (part: string, { name }: ParameterSpecification): string => `${part} ${name}`;
   const wanted = Map.groupBy(pieces, ({ part, specification }) => nameOf(part, specification));
   const missing = new Map(pieces.map((piece) => [piece, piece.tensor.length]));
   for (const [file, { sha256 }] of Object.entries(manifest.files)) {
     const path = join(folder, file);
-    const overlaps = (
-      tensor: NamedTensor,
-    ): { piece: StatePiece; first: number; last: number; from: number }[] => {
-      const stored = parseStored(path, tensor, specifications);
-      return (wanted.get(nameOf(stored.part, stored.specification)) ?? []).flatMap((piece) => {
-        const first = Math.max(piece.from, stored.from);
-        const last = Math.min(piece.from + piece.tensor.length, stored.to);
-        return first < last ? [{ piece, first, last, from: stored.from }] : [];
-      });
-    };
+    const candidates = (stored: Stored): StatePiece[] =>
+      wanted.get(nameOf(stored.part, stored.specification)) ?? [];
     const summary = await readSafetensors(
       path,
       (tensor, values) => {
-        for (const { piece, first, last, from } of overlaps(tensor)) {
-          const target = piece.tensor.view(first - piece.from, [last - first]);
-          engine.write(target, values.subarray(first - from, last - from));
-          missing.set(piece, (missing.get(piece) ?? 0) - (last - first));
+        const stored = model.parse(path, tensor);
+        for (const piece of candidates(stored)) {
+          for (const { stored: at, piece: to, length } of overlaps(stored, piece)) {
+            engine.write(piece.tensor.view(to, [length]), values.subarray(at, at + length));
+            missing.set(piece, (missing.get(piece) ?? 0) - length);
+          }
         }
       },
-      (tensors) => tensors.some((tensor) => overlaps(tensor).length > 0),
+      (tensors) => {
+        const all = tensors.map((tensor) => model.parse(path, tensor));
+        return all.some((stored) => candidates(stored).some((piece) => !overlaps(stored, piece).next().done));
+      },
     );
     if (summary && summary.sha256 !== sha256) {
       throw new Error(

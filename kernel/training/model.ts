@@ -15,7 +15,14 @@ import type {
   Span,
   Workspace,
 } from './activations.ts';
-import { modelUnits, type GptShape, type ModelUnits, type Unit } from './parameters.ts';
+import {
+  modelUnits,
+  undivided,
+  type GptShape,
+  type ModelUnits,
+  type Share,
+  type Unit,
+} from './parameters.ts';
 
 /** Dropout streams lie above those of the initial weights. */
 const DROPOUT_STREAM = 1 << 24;
@@ -63,6 +70,12 @@ export interface MicroBatch {
   readonly dropout: DropoutPosition;
 }
 
+/** The share of every layer that is computed here, and what adds the others'. */
+export interface LayerShare extends Share {
+  /** Queues x = the sum of the x of all shares, the same for all. */
+  add(x: Tensor): void;
+}
+
 /** What a part of a model is made with. */
 export interface PartSettings {
   readonly engine: Engine;
@@ -71,7 +84,22 @@ export interface PartSettings {
   readonly options: PassOptions;
   readonly workspace: Workspace;
   readonly keeper: ParameterKeeper;
+  /** Default: all of every layer. */
+  readonly share?: LayerShare;
 }
+
+/** One call of attention, forward or backward. */
+interface AttentionCall {
+  readonly attendedNC: Tensor;
+  readonly logSumExpBHT: Tensor;
+  readonly qkvN3C: Tensor;
+  readonly dqkvN3C: Tensor | undefined;
+  readonly dattendedNC: Tensor | undefined;
+  readonly B: number;
+  readonly key: DropoutKey | undefined;
+}
+
+const whole: LayerShare = { ...undivided, add: () => undefined };
 
 /** Forward and backward of a span of the model, micro-batch by micro-batch; what is kept lies in slots. */
 export class ModelPart {
@@ -84,9 +112,14 @@ export class ModelPart {
   readonly #checkpointing: boolean;
   readonly #workspace: Workspace;
   readonly #keeper: ParameterKeeper;
+  readonly #share: LayerShare;
+  /** Heads of this share. */
+  readonly #H: number;
 
-  constructor({ engine, size, span, options, workspace, keeper }: PartSettings) {
-    this.units = modelUnits(size.shape);
+  constructor({ engine, size, span, options, workspace, keeper, share = whole }: PartSettings) {
+    this.units = modelUnits(size.shape, share);
+    this.#share = share;
+    this.#H = size.shape.heads / share.count;
     this.#engine = engine;
     this.#shape = size.shape;
     this.#B = size.B;
@@ -229,9 +262,11 @@ export class ModelPart {
 
   #blockForward(slot: Slot, layer: number, weights: NamedTensors, dropout?: DropoutPosition): void {
     const engine = this.#engine;
-    const { heads: H, width: C, activation } = this.#shape;
+    const { width: C, activation } = this.#shape;
     const place = layer - this.#span.first;
     const kept = this.#activations(slot, layer);
+    // What all shares add to is added once.
+    const bias = (name: string): Tensor | null => (this.#share.index === 0 ? weight(name) : null);
     if (this.#checkpointing) this.#workspace.holds = { slot, layer };
     const [xNC, outNC] = [slot.stream(place), slot.stream(place + 1)];
     const weight = (name: string): Tensor => weights.get(`h.${layer}.${name}`);
@@ -239,9 +274,10 @@ export class ModelPart {
 
     engine.layerNorm(normNC, kept.mean1N, kept.rstd1N, xNC, weight('ln_1.weight'), weight('ln_1.bias'));
     engine.linear(kept.qkvN3C, normNC, weight('attn.c_attn.weight'), weight('attn.c_attn.bias'));
-    const attentionKey = dropout && this.#dropoutKey(dropout, 1 + 3 * layer, H * this.#T);
-    engine.attention(kept.attendedNC, kept.logSumExpBHT, kept.qkvN3C, this.#B, this.#T, H, attentionKey);
-    engine.linear(branchNC, kept.attendedNC, weight('attn.c_proj.weight'), weight('attn.c_proj.bias'));
+    for (const { attendedNC, logSumExpBHT, qkvN3C, B, key } of this.#attentions(layer, kept, dropout))
+      engine.attention(attendedNC, logSumExpBHT, qkvN3C, B, this.#T, this.#H, key);
+    engine.linear(branchNC, kept.attendedNC, weight('attn.c_proj.weight'), bias('attn.c_proj.bias'));
+    this.#share.add(branchNC);
     if (dropout) engine.dropout(branchNC, branchNC, this.#dropoutKey(dropout, 2 + 3 * layer, C));
     engine.addLayerNorm(
       kept.middleNC,
@@ -261,7 +297,8 @@ export class ModelPart {
       weight('mlp.c_fc.bias'),
       activation,
     );
-    engine.linear(branchNC, hiddenN4C, weight('mlp.c_proj.weight'), weight('mlp.c_proj.bias'));
+    engine.linear(branchNC, hiddenN4C, weight('mlp.c_proj.weight'), bias('mlp.c_proj.bias'));
+    this.#share.add(branchNC);
     if (dropout) engine.dropout(branchNC, branchNC, this.#dropoutKey(dropout, 3 + 3 * layer, C));
     engine.add(outNC, kept.middleNC, branchNC);
   }
@@ -276,7 +313,7 @@ export class ModelPart {
     apart: boolean,
   ): void {
     const engine = this.#engine;
-    const { heads: H, width: C, activation } = this.#shape;
+    const { width: C, activation } = this.#shape;
     const workspace = this.#workspace;
     const { scratchNC, scratch2NC, dbranchNC } = workspace;
     const place = layer - this.#span.first;
@@ -287,7 +324,7 @@ export class ModelPart {
     const gradient = (name: string): Tensor => gradients.get(`h.${layer}.${name}`);
     const later = apart ? slot.weightGradientInputs(place) : undefined;
     const { dpreN4C, dqkvN3C } = later ?? workspace;
-    const [dnormNC, dattendedNC] = [scratchNC, scratchNC];
+    const [dnormNC, dattendedNC] = [scratchNC, scratchNC.view(0, kept.attendedNC.shape)];
     /** The gradient entering a residual branch: through its dropout, where there is one; in the activations' type. */
     const intoBranch = (site: number, keptNC?: Tensor): Tensor => {
       if (dropout) engine.dropout(scratch2NC, dxNC, this.#dropoutKey(dropout, site, C));
@@ -315,6 +352,7 @@ export class ModelPart {
       this.#weightGradient(gradients, layer, 'mlp.c_fc', norm2NC, dpreN4C);
     }
     engine.linearInputGradient(dnormNC, dpreN4C, weight('mlp.c_fc.weight'));
+    this.#share.add(dnormNC);
     engine.layerNormBackward(
       dxNC,
       gradient('ln_2.weight'),
@@ -329,21 +367,16 @@ export class ModelPart {
     const dprojectedNC = intoBranch(2 + 3 * layer, later?.dprojectedNC);
     if (!apart) this.#weightGradient(gradients, layer, 'attn.c_proj', kept.attendedNC, dprojectedNC);
     engine.linearInputGradient(dattendedNC, dprojectedNC, weight('attn.c_proj.weight'));
-    const attentionKey = dropout && this.#dropoutKey(dropout, 1 + 3 * layer, H * this.#T);
-    engine.attentionBackward(
-      dqkvN3C,
-      dattendedNC,
-      kept.attendedNC,
-      kept.logSumExpBHT,
-      kept.qkvN3C,
-      this.#B,
-      this.#T,
-      H,
-      attentionKey,
-    );
+    for (const each of this.#attentions(layer, kept, dropout, dqkvN3C, dattendedNC)) {
+      const { attendedNC, logSumExpBHT, qkvN3C, B, key } = each;
+      const [dqkv, dattended] = [each.dqkvN3C, each.dattendedNC] as const;
+      if (!dqkv || !dattended) throw new TypeError('A backward pass has gradients');
+      engine.attentionBackward(dqkv, dattended, attendedNC, logSumExpBHT, qkvN3C, B, this.#T, this.#H, key);
+    }
     const norm1NC = normAgain('ln_1', slot.stream(place), kept.mean1N, kept.rstd1N);
     if (!apart) this.#weightGradient(gradients, layer, 'attn.c_attn', norm1NC, dqkvN3C);
     engine.linearInputGradient(dnormNC, dqkvN3C, weight('attn.c_attn.weight'));
+    this.#share.add(dnormNC);
     engine.layerNormBackward(
       dxNC,
       gradient('ln_1.weight'),
@@ -354,6 +387,34 @@ export class ModelPart {
       kept.rstd1N,
       weight('ln_1.weight'),
     );
+  }
+
+  /**
+   * The attention calls of a block: one for all sequences, unless a share of the heads drops what it would drop among all
+   * heads; then each sequence has a place of its own in the random numbers.
+   */
+  #attentions(
+    layer: number,
+    { attendedNC, logSumExpBHT, qkvN3C }: BlockActivations,
+    dropout?: DropoutPosition,
+    dqkvN3C?: Tensor,
+    dattendedNC?: Tensor,
+  ): AttentionCall[] {
+    const { heads } = this.#shape;
+    const all = { attendedNC, logSumExpBHT, qkvN3C, dqkvN3C, dattendedNC };
+    if (!dropout) return [{ ...all, B: this.#B, key: undefined }];
+    const key = this.#dropoutKey(dropout, 1 + 3 * layer, heads * this.#T);
+    if (this.#share.count === 1) return [{ ...all, B: this.#B, key }];
+    const [T, S] = [this.#T, qkvN3C.length / (3 * this.#B * this.#T)];
+    return Array.from({ length: this.#B }, (_, b) => ({
+      attendedNC: attendedNC.view(b * T * S, [T, S]),
+      logSumExpBHT: logSumExpBHT.view(b * this.#H * T, [1, this.#H, T]),
+      qkvN3C: qkvN3C.view(b * T * 3 * S, [T, 3 * S]),
+      dqkvN3C: dqkvN3C?.view(b * T * 3 * S, [T, 3 * S]),
+      dattendedNC: dattendedNC?.view(b * T * S, [T, S]),
+      B: 1,
+      key: { ...key, offset: key.offset + (b * heads + this.#share.index * this.#H) * T * T },
+    }));
   }
 
   #weightGradient(gradients: UnitGradients, layer: number, linear: string, x: Tensor, dout: Tensor): void {

@@ -25,6 +25,58 @@ export interface ParameterSpecification {
   readonly constant: number;
   /** Its place in the model, and the random stream of its initial values: the same whatever the layout. */
   readonly stream: number;
+  /** What of the parameter is meant, where it is split over tensor ranks. */
+  readonly slice?: Slice;
+}
+
+/** One of `count` equal shares of every layer's heads and hidden units. */
+export interface Share {
+  readonly index: number;
+  readonly count: number;
+}
+
+/** Everything is one share. */
+export const undivided: Share = { index: 0, count: 1 };
+
+/** The same columns of some consecutive rows of a parameter, in one share of a layer. */
+export interface Slice {
+  readonly share: Share;
+  /** Elements of a row of the whole parameter. */
+  readonly rowLength: number;
+  readonly firstRow: number;
+  readonly columns: readonly { readonly first: number; readonly length: number }[];
+}
+
+/** Elements that follow each other in a specification and in the whole parameter. */
+export interface Run {
+  /** First element within the specification. */
+  readonly at: number;
+  /** First element within the whole parameter. */
+  readonly whole: number;
+  readonly length: number;
+}
+
+/** Where elements `from` to before `to` of a specification lie in the whole parameter, in ascending order. */
+export function* runsOf({ slice }: ParameterSpecification, from: number, to: number): Generator<Run> {
+  if (!slice) {
+    yield { at: from, whole: from, length: to - from };
+    return;
+  }
+  const { rowLength, firstRow, columns } = slice;
+  const held = columns.reduce((sum, { length }) => sum + length, 0);
+  for (let row = Math.floor(from / held); row * held < to; row++) {
+    let at = row * held;
+    for (const { first, length } of columns) {
+      const [start, end] = [Math.max(from, at), Math.min(to, at + length)];
+      if (start < end)
+        yield {
+          at: start,
+          whole: (firstRow + row) * rowLength + first + start - at,
+          length: end - start,
+        };
+      at += length;
+    }
+  }
 }
 
 /** Parameters that are used together, and so are kept, sharded and gathered together. */
@@ -45,8 +97,12 @@ export interface ModelUnits {
   readonly all: readonly Unit[];
 }
 
-/** Every parameter in the order of the forward pass. GPT-2's initialisation: N(0, 0.02), residual projections / sqrt(2L). */
-export function parameterSpecifications(shape: GptShape): ParameterSpecification[] {
+/**
+ * Every parameter in the order of the forward pass. GPT-2's initialisation: N(0, 0.02), residual projections / sqrt(2L).
+ * A share of the layers has the columns of QKV and of the MLP's first matrix that its heads and hidden units belong to, the rows
+ * of the matrices that follow them (Shoeybi et al. 2019), and all of the rest.
+ */
+export function parameterSpecifications(shape: GptShape, share: Share = undivided): ParameterSpecification[] {
   const { width: C, layers } = shape;
   type Placeless = Omit<ParameterSpecification, 'stream'>;
   const matrix = (name: string, size: readonly number[], deviation = 0.02): Placeless => ({
@@ -79,12 +135,36 @@ export function parameterSpecifications(shape: GptShape): ParameterSpecification
   }
   specifications.push(vector('ln_f.weight', C, 1), vector('ln_f.bias', C));
   if (!shape.tieHead) specifications.push(matrix('lm_head.weight', [shape.vocabularySize, C]));
-  return specifications.map((specification, stream) => ({ ...specification, stream }));
+  return specifications.map((specification, stream) => sliced({ ...specification, stream }, C, share));
+}
+
+/** A parameter's part in a share of the layers: the parameter itself where it is not split. */
+function sliced(whole: ParameterSpecification, C: number, share: Share): ParameterSpecification {
+  const { index, count } = share;
+  const kind = whole.name.replace(/^h\.\d+\./, '');
+  const parts = { 'attn.c_attn': 3, 'mlp.c_fc': 1 }[kind.replace(/\.(weight|bias)$/, '')];
+  const isRows = kind === 'attn.c_proj.weight' || kind === 'mlp.c_proj.weight';
+  if (count === 1 || (parts === undefined && !isRows)) return whole;
+  const [rows, rowLength] =
+    whole.shape.length === 2 ? (whole.shape as [number, number]) : [1, whole.shape[0] ?? 0];
+  if (parts === undefined) {
+    const columns = [{ first: 0, length: rowLength }];
+    const slice = { share, rowLength, firstRow: (rows / count) * index, columns };
+    return { ...whole, shape: [rows / count, rowLength], slice };
+  }
+  const width = kind.startsWith('attn') ? C : rowLength;
+  const length = width / count;
+  const columns = Array.from({ length: parts }, (_, part) => ({
+    first: part * width + index * length,
+    length,
+  }));
+  const slice = { share, rowLength, firstRow: 0, columns };
+  return { ...whole, shape: [...whole.shape.slice(0, -1), parts * length], slice };
 }
 
 /** The units of a model of that shape. */
-export function modelUnits(shape: GptShape): ModelUnits {
-  const all = parameterSpecifications(shape);
+export function modelUnits(shape: GptShape, share: Share = undivided): ModelUnits {
+  const all = parameterSpecifications(shape, share);
   const unit = (name: string, belongs: (parameter: string) => boolean): Unit => ({
     name,
     parameters: all.filter((specification) => belongs(specification.name)),

@@ -17,6 +17,7 @@ const layouts = {
   replicas: { data: 3, zero: 2 },
   pipeline: { pipeline: 2, microBatches: 4, schedule: 'zero-bubble' },
   both: { data: 2, pipeline: 2, zero: 3, microBatches: 3 },
+  tensor: { tensor: 3, data: 2, zero: 1 },
 } as const satisfies Record<string, ParallelConfiguration>;
 
 /** Eight steps, with a checkpoint after the fourth and the last. */
@@ -37,7 +38,8 @@ for (const [from, to] of [
   ['one', 'both'],
   ['both', 'one'],
   ['replicas', 'pipeline'],
-  ['pipeline', 'replicas'],
+  ['pipeline', 'tensor'],
+  ['tensor', 'replicas'],
 ] as const) {
   test(`a checkpoint of ${from} is gone on from by ${to}`, async () => {
     const [written, expected] = [await wholeRun(from), await wholeRun(to)];
@@ -48,9 +50,9 @@ for (const [from, to] of [
 }
 
 test('the same layout goes on bit for bit, and another stage of ZeRO too', async () => {
-  for (const name of ['one', 'replicas', 'pipeline', 'both'] as const) {
+  for (const name of ['one', 'replicas', 'pipeline', 'both', 'tensor'] as const) {
     const written = await wholeRun(name);
-    const parallel: ParallelConfiguration = { ...layouts[name], zero: 1 };
+    const parallel: ParallelConfiguration = { ...layouts[name], zero: 2 };
     const rest = await trainings.train({ parallel, training, resume: pathOf(written, 4) });
     assert.deepEqual(rest.losses, written.losses.slice(4), name);
     assert.deepEqual(rest.norms, written.norms.slice(4), name);

@@ -54,6 +54,12 @@ const families: readonly Family[] = [
     variants: [{ zero: 1 }, { zero: 3, schedule: 'interleaved', chunks: 2 }],
     run: { model: { tieHead: false } },
   },
+  { layout: { tensor: 3, microBatches: 2 }, variants: schedules, run: { model: { heads: 6 } } },
+  {
+    layout: { data: 2, pipeline: 2, tensor: 2, microBatches: 2 },
+    variants: [{ zero: 0 }, { zero: 3, schedule: 'zero-bubble' }],
+    run: { model: { heads: 6 } },
+  },
 ];
 
 for (const { layout, variants, run = {} } of families) {

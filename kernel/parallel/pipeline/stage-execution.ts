@@ -9,6 +9,7 @@ import type { Batch } from '../../training/data/batches.ts';
 import {
   ModelPart,
   type DropoutPosition,
+  type LayerShare,
   type MicroBatch,
   type ParameterKeeper,
 } from '../../training/model.ts';
@@ -31,6 +32,7 @@ export interface StageSettings {
   readonly size: PassSize;
   readonly options: PassOptions;
   readonly keeper: ParameterKeeper;
+  readonly share: LayerShare;
   readonly schedule: PipelineSchedule;
   readonly stage: number;
   /** Undefined with one stage. */
@@ -81,7 +83,7 @@ export class StageExecution {
   readonly #inFlight = new Map<string, InFlight>();
   readonly #arrivals = new Map<string, Arrival>();
 
-  constructor({ engine, size, options, keeper, schedule, stage, links }: StageSettings) {
+  constructor({ engine, size, options, keeper, share, schedule, stage, links }: StageSettings) {
     this.#engine = engine;
     this.#schedule = schedule;
     this.#stage = stage;
@@ -90,7 +92,7 @@ export class StageExecution {
     const spans = stageSpans(size.shape.layers, schedule.stages, schedule.chunks, stage);
     this.#chunks = spans.map((span, chunk) => ({
       span,
-      part: new ModelPart({ engine, size, span, options, workspace: this.#workspace, keeper }),
+      part: new ModelPart({ engine, size, span, options, workspace: this.#workspace, keeper, share }),
       slots: new Turns(engine, () => new Slot(engine, size, span, options)),
       virtual: chunk * schedule.stages + stage,
     }));

@@ -1,6 +1,7 @@
 /**
  * Where each parameter lies in the flat buffers of its unit, and which part of them each replica owns. A unit has a
- * buffer for parameters that decay and one for the others; each is padded so that all replicas own equal shards.
+ * buffer for parameters that decay and one for the others, and apart from each those that tensor ranks hold slices of; all
+ * are padded so that replicas own equal shards.
  */
 import type { Tensor } from '../../engine/engine.ts';
 import type { NamedTensors } from '../../training/model.ts';
@@ -21,6 +22,8 @@ export interface Member {
 export interface FlatLayout {
   /** Whether its parameters decay. */
   readonly decay: boolean;
+  /** Whether its parameters are split over tensor ranks; others are the same on all of them. */
+  readonly sliced: boolean;
   readonly members: readonly Member[];
   /** Elements that each replica owns. */
   readonly shard: number;
@@ -38,12 +41,14 @@ export interface Piece {
   readonly length: number;
 }
 
+const kinds = [true, false].flatMap((decay) => [false, true].map((sliced) => ({ decay, sliced })));
+
 /** The flat buffers of a unit, decaying parameters first; none that would be empty. */
 export function unitLayout(unit: Unit, replicas: number): FlatLayout[] {
-  return [true, false].flatMap((decay) => {
+  return kinds.flatMap(({ decay, sliced }) => {
     let used = 0;
     const members = unit.parameters
-      .filter((specification) => specification.decay === decay)
+      .filter((each) => each.decay === decay && (each.slice !== undefined) === sliced)
       .map((specification) => {
         const member = { specification, offset: used, length: elementsOf(specification) };
         used += member.length;
@@ -51,7 +56,7 @@ export function unitLayout(unit: Unit, replicas: number): FlatLayout[] {
       });
     if (used === 0) return [];
     const shard = Math.ceil(used / (ALIGNMENT * replicas)) * ALIGNMENT;
-    return [{ decay, members, shard, length: shard * replicas }];
+    return [{ decay, sliced, members, shard, length: shard * replicas }];
   });
 }
 

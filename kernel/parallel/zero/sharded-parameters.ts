@@ -9,7 +9,7 @@
 import type { Engine, EngineEvent, Tensor } from '../../engine/engine.ts';
 import type { NamedTensors, ParameterKeeper, UnitGradients } from '../../training/model.ts';
 import type { NormPieces, Region } from '../../training/optimizer.ts';
-import type { Unit } from '../../training/parameters.ts';
+import { runsOf, undivided, type Share, type Unit } from '../../training/parameters.ts';
 import type { Group } from '../collective/collective.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { GatheredUnits } from './gathered-units.ts';
@@ -120,9 +120,12 @@ export class ShardedParameters implements ParameterKeeper {
         const target = values?.view(replica * layout.shard, [layout.shard]) ?? shard;
         for (const { specification, from, at, length } of piecesOf(layout, replica)) {
           const { deviation, constant, stream } = specification;
-          const piece = target.view(at, [length]);
-          if (deviation > 0) this.#engine.randomNormal(piece, deviation, { seed, stream, offset: from });
-          else this.#engine.fill(piece, constant);
+          if (deviation === 0) this.#engine.fill(target.view(at, [length]), constant);
+          else
+            for (const run of runsOf(specification, from, from + length)) {
+              const piece = target.view(at + run.at - from, [run.length]);
+              this.#engine.randomNormal(piece, deviation, { seed, stream, offset: run.whole });
+            }
         }
       }
     }
@@ -196,20 +199,25 @@ export class ShardedParameters implements ParameterKeeper {
   }
 
   /**
-   * The pieces of the gradient's norm: the shards of all buffers of the model, each counted by its owner. A unit that
-   * two stages share is counted once: `counts` says whether here.
+   * The pieces of the gradient's norm: the shards of all buffers of the model, each counted by its owner. What several ranks
+   * hold beside replicas is counted once: the unit that two stages share where `counts` says so, what tensor ranks have in
+   * common by the first of them.
    */
-  normPieces(all: readonly Unit[], counts: (unit: Unit) => boolean): Pick<NormPieces, 'count' | 'own'> {
+  normPieces(
+    all: readonly Unit[],
+    counts: (unit: Unit) => boolean,
+    share: Share = undivided,
+  ): Pick<NormPieces, 'count' | 'own'> {
     const own: { place: number; gradients: Tensor }[] = [];
     let count = 0;
     for (const unit of all) {
-      for (const layout of unitLayout(unit, this.numReplicas)) {
-        const place = count + this.replica;
-        count += this.numReplicas;
-        const buffer = this.#ofUnit.get(unit.name)?.find((each) => each.layout.decay === layout.decay);
-        if (!buffer || !counts(unit)) continue;
-        const { shard } = layout;
-        const gradients = this.stage === 0 ? buffer.sum.view(this.replica * shard, [shard]) : buffer.sum;
+      for (const [index, { sliced, shard }] of unitLayout(unit, this.numReplicas).entries()) {
+        const [holders, holder] = sliced ? [share.count, share.index] : [1, 0];
+        const place = count + holder * this.numReplicas + this.replica;
+        count += holders * this.numReplicas;
+        const sum = this.#ofUnit.get(unit.name)?.[index]?.sum;
+        if (!sum || !counts(unit) || (!sliced && share.index > 0)) continue;
+        const gradients = this.stage === 0 ? sum.view(this.replica * shard, [shard]) : sum;
         own.push({ place, gradients });
       }
     }
