@@ -124,7 +124,8 @@ function findCause(failures: readonly Failure[]): Failure | undefined {
 
 /** The cause, named by its rank, and where the others were when it happened. */
 function describeCause(cause: Failure, failures: readonly Failure[], world: number): string {
-  if (world === 1) return cause.error;
+  // What all of them say of the run as a whole is no one rank's doing.
+  if (failures.length === world && failures.every(({ error }) => error === cause.error)) return cause.error;
   const named = /^Rank \d/.test(cause.error) ? cause.error : `Rank ${cause.index}: ${cause.error}`;
   const [other] = failures.filter((each) => each !== cause && FOLLOWS_ANOTHER.test(each.error));
   return other === undefined ? named : `${named}\n${other.error}`;

@@ -24,6 +24,12 @@ export interface StepResult {
   readonly gradientNorm: number;
 }
 
+/** Who looks at what a step came to. */
+export interface StepJudge {
+  readonly judgesFirst: boolean;
+  accept(result: StepResult): boolean;
+}
+
 /** Where batches come from: sequences by their number since the start of training. */
 export interface Sequences {
   batch(first: number, count: number): Batch;
@@ -103,12 +109,16 @@ export class ParallelModel {
     this.parameters.initialise(seed);
   }
 
-  /** One optimizer step on the sequences from number `firstSequence` on; `step` counts from 1. */
+  /**
+   * One optimizer step on the sequences from number `firstSequence` on; `step` counts from 1. The judge hears what it came to;
+   * one that judges first has it before the update, which is left out when it does not accept it.
+   */
   async step(
     step: number,
     learningRate: number,
     sequences: Sequences,
     firstSequence: number,
+    judge: StepJudge,
   ): Promise<StepResult> {
     const { batchSize, sequenceLength, seed } = this.#config.training;
     const first = (microBatch: number): number => firstSequence + this.#part(microBatch) * this.#B;
@@ -121,12 +131,26 @@ export class ParallelModel {
     });
     const losses = this.#readLosses();
     this.parameters.finishGradients();
-    this.#optimizer.step(step, learningRate);
+    this.#optimizer.measure();
     const squaredNorm = this.#engine.read(this.#optimizer.squaredNorm);
+    const result = async (): Promise<StepResult> => ({
+      loss: sum(await losses),
+      gradientNorm: Math.sqrt((await squaredNorm)[0] ?? Number.NaN),
+    });
+    // Read before the update is queued, the engine waits for the answer; otherwise the two overlap.
+    const early = judge.judgesFirst ? await result() : undefined;
+    if (early && !judge.accept(early)) return early;
+    this.#optimizer.update(step, learningRate);
     this.parameters.spreadValues();
-    let loss = 0;
-    for (const each of await losses) loss += each;
-    return { loss, gradientNorm: Math.sqrt((await squaredNorm)[0] ?? Number.NaN) };
+    if (early) return early;
+    const late = await result();
+    judge.accept(late);
+    return late;
+  }
+
+  /** Queues what must be over before other values are loaded into this rank's pieces. */
+  prepareLoading(): void {
+    this.parameters.forget();
   }
 
   /** Batches that `evaluate` takes at once. */
@@ -145,9 +169,7 @@ export class ParallelModel {
       batch: (microBatch) => batches[this.#part(microBatch)] ?? nothing,
       lossesN: (microBatch) => this.#lossesOf(microBatch),
     });
-    let loss = 0;
-    for (const each of await this.#readLosses()) loss += each;
-    return loss;
+    return sum(await this.#readLosses());
   }
 
   /** What this rank writes into a checkpoint: all ranks together write everything once. */
@@ -209,4 +231,10 @@ export class ParallelModel {
     if (everyone) this.#engine.wait(everyone.allReduce(this.#losses));
     return this.#engine.read(this.#losses);
   }
+}
+
+function sum(values: Float32Array | Int32Array): number {
+  let total = 0;
+  for (const value of values) total += value;
+  return total;
 }

@@ -61,6 +61,8 @@ const schema = z.strictObject({
       evaluateEvery: z.int().min(0),
       checkpointEvery: z.int().min(0),
       activationCheckpointing: z.boolean(),
+      onDivergence: z.enum(['stop', 'warn', 'skip', 'rollback']),
+      spikeFactor: z.number().min(0),
       maxRestarts: z.int().min(0),
     })
     .partial()
@@ -212,6 +214,8 @@ function fill(value: RunConfiguration): ResolvedConfiguration {
       evaluateEvery: training.evaluateEvery ?? 50,
       checkpointEvery: training.checkpointEvery ?? 100,
       activationCheckpointing: training.activationCheckpointing ?? false,
+      onDivergence: training.onDivergence ?? 'stop',
+      spikeFactor: training.spikeFactor ?? 0,
       maxRestarts: training.maxRestarts ?? 0,
     },
     parallel: {

@@ -98,6 +98,13 @@ export interface TrainingConfiguration {
   checkpointEvery?: number;
   /** Keep only each block's input and compute the rest again for the backward pass: less memory, more time. Default false. */
   activationCheckpointing?: boolean;
+  /**
+   * What to do about a loss that is not a number, or a spike: `stop` the run, `warn` and go on, `skip` the step's update, or
+   * `rollback` to the newest checkpoint and leave out the sequences since. Default `stop`.
+   */
+  onDivergence?: 'stop' | 'warn' | 'skip' | 'rollback';
+  /** A loss of more than this times the mean of the 20 steps before is a spike; 0 = none is. Default 0. */
+  spikeFactor?: number;
   /** Times that a run whose rank has died is restarted from its newest checkpoint, or from the start. Default 0. */
   maxRestarts?: number;
 }
@@ -173,6 +180,8 @@ export interface ResolvedConfiguration {
     evaluateEvery: number;
     checkpointEvery: number;
     activationCheckpointing: boolean;
+    onDivergence: 'stop' | 'warn' | 'skip' | 'rollback';
+    spikeFactor: number;
     maxRestarts: number;
   };
   parallel: Required<ParallelConfiguration>;

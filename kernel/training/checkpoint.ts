@@ -66,45 +66,108 @@ async function syncFolder(path: string): Promise<void> {
   await folder.sync().finally(() => folder.close());
 }
 
-/**
- * Writes a checkpoint after `manifest.step` into `directory`, each rank the pieces that it is given; returns its folder. Throws
- * an Error on all ranks when one of them could not write its part.
- */
+/** What a checkpoint says of itself beside how it is stored. */
+export type CheckpointFacts = Omit<Manifest, 'format' | 'version' | 'tokenizerHash' | 'files'>;
+
+/** Writes a checkpoint of `pieces` into `directory` and waits for it; see CheckpointInWriting. Returns its folder. */
 export async function saveCheckpoint(
   engine: Engine,
   directory: string,
   pieces: readonly StatePiece[],
-  manifest: Omit<Manifest, 'format' | 'version' | 'tokenizerHash' | 'files'>,
+  facts: CheckpointFacts,
   peers: Peers = alone,
 ): Promise<string> {
-  const target = join(directory, checkpointName(manifest.step));
-  const aside = join(directory, `${ASIDE}${checkpointName(manifest.step)}`);
-  const isFirst = peers.rank === 0;
-  await together(peers, async () => {
-    if (!isFirst) return;
-    await removeUnfinished(directory);
-    await mkdir(aside, { recursive: true });
-  });
-  try {
-    const written = await together(peers, () => writePieces(engine, aside, pieces, peers));
-    const files = await allSummaries(written, peers);
-    await together(peers, async () => {
-      if (!isFirst) return;
-      const hash = tokenizerHash(manifest.tokenizer);
-      await writeManifest(aside, {
-        ...{ format: 'gpt-lab-checkpoint', version: 2, ...manifest, tokenizerHash: hash, files },
-      });
-      // The same step may exist: a resumed run saves it again.
-      await rm(target, { recursive: true, force: true });
-      await rename(aside, target);
-      await syncFolder(directory);
-    });
-  } catch (error) {
-    if (isFirst) await rm(aside, { recursive: true, force: true });
-    throw error;
+  const checkpoint = await CheckpointInWriting.begin(engine, directory, pieces, facts, peers);
+  return checkpoint.finish();
+}
+
+/**
+ * A checkpoint on its way to the disk, each rank writing the pieces that it is given: `begin` takes a snapshot of them, and
+ * their tensors may change while it is written; `finish` makes it a checkpoint. All ranks call both at the same point of their
+ * work. Both throw an Error on all ranks when one of them could not do its part.
+ */
+export class CheckpointInWriting {
+  readonly facts: CheckpointFacts;
+  readonly #directory: string;
+  readonly #peers: Peers;
+  readonly #written: Promise<FileSummary[]>;
+  #isWriting = true;
+
+  private constructor(
+    directory: string,
+    facts: CheckpointFacts,
+    peers: Peers,
+    written: Promise<FileSummary[]>,
+  ) {
+    this.facts = facts;
+    this.#directory = directory;
+    this.#peers = peers;
+    const ended = (): void => {
+      this.#isWriting = false;
+    };
+    written.then(ended, ended);
+    this.#written = written;
   }
-  if (isFirst) await removeOld(directory, manifest.step);
-  return target;
+
+  static async begin(
+    engine: Engine,
+    directory: string,
+    pieces: readonly StatePiece[],
+    facts: CheckpointFacts,
+    peers: Peers,
+  ): Promise<CheckpointInWriting> {
+    const aside = asideOf(directory, facts);
+    await together(peers, async () => {
+      if (peers.rank > 0) return;
+      await removeUnfinished(directory);
+      await mkdir(aside, { recursive: true });
+    });
+    // Queued before whatever changes the tensors next.
+    const snapshot = pieces.map((piece) => ({ piece, values: engine.read(piece.tensor) }));
+    for (const { values } of snapshot) values.catch(() => undefined); // told by whoever writes it
+    return new CheckpointInWriting(directory, facts, peers, writePieces(aside, snapshot, peers));
+  }
+
+  /** Whether this rank's part is not on the disk yet. */
+  get isWriting(): boolean {
+    return this.#isWriting;
+  }
+
+  /** Waits for all parts and makes them a checkpoint; returns its folder. */
+  async finish(): Promise<string> {
+    const [directory, peers] = [this.#directory, this.#peers];
+    const aside = asideOf(directory, this.facts);
+    const target = join(directory, checkpointName(this.facts.step));
+    try {
+      const written = await together(peers, () => this.#written);
+      const files = await allSummaries(written, peers);
+      await together(peers, async () => {
+        if (peers.rank > 0) return;
+        const hash = tokenizerHash(this.facts.tokenizer);
+        await writeManifest(aside, {
+          ...{ format: 'gpt-lab-checkpoint', version: 2, ...this.facts, tokenizerHash: hash, files },
+        });
+        // The same step may exist: a resumed run saves it again.
+        await rm(target, { recursive: true, force: true });
+        await rename(aside, target);
+        await syncFolder(directory);
+      });
+    } catch (error) {
+      if (peers.rank === 0) await rm(aside, { recursive: true, force: true });
+      throw error;
+    }
+    if (peers.rank === 0) await removeOld(directory, this.facts.step);
+    return target;
+  }
+}
+
+function asideOf(directory: string, { step }: CheckpointFacts): string {
+  return join(directory, `${ASIDE}${checkpointName(step)}`);
+}
+
+/** Another rank could not do its part; it tells itself why. */
+export class PeerFailed extends Error {
+  override readonly name = 'PeerFailed';
 }
 
 /** What all ranks do. Throws on all of them, and when all have tried, where it fails on one. */
@@ -115,7 +178,7 @@ async function together<T>(peers: Peers, act: () => Promise<T>): Promise<T> {
   );
   const [failed] = await peers.any('error' in outcome);
   if ('error' in outcome) throw outcome.error;
-  if (failed) throw new Error('another rank could not do its part');
+  if (failed) throw new PeerFailed('another rank could not do its part');
   return outcome.value;
 }
 
@@ -125,41 +188,40 @@ function fileName(content: string, rank: number, size: number): string {
   return `${content}${size === 1 ? '' : `-${number(rank)}-of-${number(size)}`}.safetensors`;
 }
 
-/** A tensor of a file that holds a piece. */
-interface StoredPiece extends NamedTensor {
+/** A piece with its values at one moment. */
+interface PieceValues {
   readonly piece: StatePiece;
+  readonly values: Promise<Float32Array | Int32Array>;
 }
 
-function storedPiece(piece: StatePiece): StoredPiece {
-  const { specification, from, tensor, part } = piece;
+/** The name and shape that a piece is stored under. */
+function storedAs({ specification, from, tensor, part }: StatePiece): NamedTensor {
   const prefix = part === 'values' ? '' : `${part}.`;
   const { index = 0, count = 1 } = specification.slice?.share ?? {};
   const share = count === 1 ? '' : `@${index}/${count}`;
   const isWhole = tensor.length === elementsOf(specification);
   const range = isWhole ? '' : `[${from}:${from + tensor.length}]`;
   const shape = isWhole ? specification.shape : [tensor.length];
-  return { name: `${prefix}${specification.name}${share}${range}`, shape, piece };
+  return { name: `${prefix}${specification.name}${share}${range}`, shape };
 }
 
 async function writePieces(
-  engine: Engine,
   folder: string,
-  pieces: readonly StatePiece[],
+  snapshot: readonly PieceValues[],
   { rank, size }: Peers,
 ): Promise<FileSummary[]> {
   const summaries: FileSummary[] = [];
   for (const content of contents) {
-    const stored = pieces
-      .filter(({ part }) => (part === 'values') === (content === 'model'))
-      .sort((a, b) => a.part.localeCompare(b.part) || a.specification.stream - b.specification.stream)
-      .map(storedPiece);
+    const stored = snapshot
+      .filter(({ piece }) => (piece.part === 'values') === (content === 'model'))
+      .sort(
+        ({ piece: a }, { piece: b }) =>
+          a.part.localeCompare(b.part) || a.specification.stream - b.specification.stream,
+      )
+      .map(({ piece, values }) => ({ ...storedAs(piece), values }));
     const path = join(folder, fileName(content, rank, size));
     summaries.push(
-      await writeSafetensors(
-        path,
-        stored,
-        async ({ piece }) => (await engine.read(piece.tensor)) as Float32Array,
-      ),
+      await writeSafetensors(path, stored, async ({ values }) => (await values) as Float32Array),
     );
   }
   return summaries;
@@ -343,9 +405,7 @@ export async function loadPieces(
       );
     }
   }
-  const lacking = [...missing]
-    .filter(([, elements]) => elements > 0)
-    .map(([piece]) => storedPiece(piece).name);
+  const lacking = [...missing].filter(([, elements]) => elements > 0).map(([piece]) => storedAs(piece).name);
   if (lacking.length > 0) throw new Error(`The checkpoint ${folder} lacks ${lacking.join(', ')}`);
 }
 

@@ -52,11 +52,16 @@ export class AdamW {
     engine.fill(this.#onesK, 1);
   }
 
-  /** Queues one update; `step` counts from 1. */
+  /** Queues one step: the norm, then the update. */
   step(step: number, learningRate: number): void {
+    this.measure();
+    this.update(step, learningRate);
+  }
+
+  /** Queues the update with the norm that was measured; `step` counts from 1. */
+  update(step: number, learningRate: number): void {
     const engine = this.#engine;
     const { betas, epsilon, weightDecay, clipNorm } = this.#settings;
-    this.#measure();
     const factor = clipNorm > 0 ? this.#factor : null;
     if (factor) engine.clipFactor(factor, this.squaredNorm, clipNorm);
     for (const { parameters, gradients, m, v, decay } of this.#regions) {
@@ -72,7 +77,7 @@ export class AdamW {
   }
 
   /** Queues the global norm: a sum of squares for each piece, then their sum in the order of their places. */
-  #measure(): void {
+  measure(): void {
     const engine = this.#engine;
     const { count, own, exchange } = this.#norm;
     engine.fill(this.#squaresK, 0);

@@ -5,6 +5,9 @@
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 
+/** Bytes that are hashed and written at a time. */
+const PORTION = 4 << 20;
+
 /** A tensor on its way to or from a file. */
 export interface NamedTensor {
   readonly name: string;
@@ -45,8 +48,12 @@ export async function writeSafetensors<T extends NamedTensor>(
   const file = await open(path, 'w');
   try {
     const write = async (part: Uint8Array): Promise<void> => {
-      hash.update(part);
-      await file.writeFile(part);
+      // In portions, between which whatever else this thread does goes on.
+      for (let from = 0; from < part.length; from += PORTION) {
+        const portion = part.subarray(from, from + PORTION);
+        hash.update(portion);
+        await file.writeFile(portion);
+      }
     };
     await write(length);
     await write(text);

@@ -224,9 +224,16 @@ export class ShardedParameters implements ParameterKeeper {
     return { count, own };
   }
 
-  /** The values have changed: queues what brings those of other replicas here. */
-  spreadValues(): void {
+  /** The values will change, all that this rank holds: what was gathered of them, or is on its way, counts no more. */
+  forget(): void {
     this.#gathered?.forget();
+    for (const event of [...this.#arriving.values()].flat()) this.#engine.wait(event);
+    this.#arriving.clear();
+  }
+
+  /** The shards have changed: queues what brings those of other replicas here. */
+  spreadValues(): void {
+    this.forget();
     if (!this.#replicas || this.stage === 0 || this.stage === 3) return;
     for (const { unit, values, shard } of this.buffers) {
       if (!values) continue;
