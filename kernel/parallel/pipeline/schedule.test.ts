@@ -7,7 +7,7 @@ import {
   type PipelineSchedule,
   type PipelineSize,
 } from './schedule.ts';
-import { simulate } from './simulate.ts';
+import { simulate, unitTimes } from './simulate.ts';
 
 /** Every size up to 8 stages, 32 micro-batches, 4 chunks that a schedule exists for. */
 function* sizes(name: (typeof scheduleNames)[number]): Generator<PipelineSize> {
@@ -140,4 +140,14 @@ test('stages receive in the order in which others send, so that one queue for ea
         assert.deepEqual(lanes(schedule, forward, 'received'), lanes(schedule, forward, 'sent'));
     }
   }
+});
+
+test('stages that take longer set the pace, and what is sent arrives later', () => {
+  const schedule = pipelineSchedule('1f1b', { stages: 2, microBatches: 4, chunks: 1 });
+  const slow = { forward: 2, backward: 4, 'input-gradient': 2, 'weight-gradient': 2 };
+  // The slow stage works without a break, between one forward and one backward of the other.
+  assert.equal(simulate(schedule, [unitTimes, slow]).duration, 1 + 4 * 6 + 2);
+  // There and back once.
+  const lone = pipelineSchedule('gpipe', { stages: 2, microBatches: 1, chunks: 1 });
+  assert.equal(simulate(lone, { ...unitTimes, send: 0.5 }).duration, 2 * 3 + 2 * 0.5);
 });

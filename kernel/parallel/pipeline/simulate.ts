@@ -30,35 +30,40 @@ export const unitTimes: OperationTimes = {
   'weight-gradient': 1,
 };
 
-/** Throws an Error that names the operations waited for when the schedule never ends. */
-export function simulate(schedule: PipelineSchedule, times: OperationTimes = unitTimes): Timeline {
-  const { stages, chunks, operations } = schedule;
-  const last = stages * chunks - 1;
-  const ended = new Map<string, number>();
-  const key = (kind: 'forward' | 'backward' | 'weights', microBatch: number, virtual: number): string =>
-    `${kind} ${microBatch} ${virtual}`;
-  const send = times.send ?? 0;
+/**
+ * Plays a schedule; `times` are those of every virtual stage, or one entry for each where they differ.
+ * Throws an Error that names the operations waited for when the schedule never ends.
+ */
+export function simulate(
+  schedule: PipelineSchedule,
+  times: OperationTimes | readonly OperationTimes[] = unitTimes,
+): Timeline {
+  const { stages, microBatches, chunks, operations } = schedule;
+  const count = stages * chunks;
+  const timesOf = (virtual: number): OperationTimes =>
+    (Array.isArray(times) ? times[virtual] : times) as OperationTimes;
+  /** When the results of each micro-batch on each virtual stage exist; Infinity until then. */
+  const results = (): Float64Array => new Float64Array(microBatches * count).fill(Infinity);
+  const [forwards, backwards] = [results(), results()];
+  const at = (microBatch: number, virtual: number): number => microBatch * count + virtual;
+  /** When a result of `from` has arrived where it is needed. */
+  const arrival = (ended: Float64Array, microBatch: number, from: number): number =>
+    (ended[at(microBatch, from)] ?? Infinity) + (stages > 1 ? (timesOf(from).send ?? 0) : 0);
 
-  /** What an operation waits for: results by key, and how long each takes to arrive. */
-  const needs = ({ kind, microBatch, chunk }: Operation, stage: number): [key: string, travel: number][] => {
+  /** When everything that an operation waits for is there. */
+  const ready = ({ kind, microBatch, chunk }: Operation, stage: number): number => {
     const virtual = chunk * stages + stage;
     switch (kind) {
       case 'forward':
-        return virtual === 0 ? [] : [[key('forward', microBatch, virtual - 1), stages > 1 ? send : 0]];
+        return virtual === 0 ? 0 : arrival(forwards, microBatch, virtual - 1);
       case 'backward':
       case 'input-gradient': {
-        const own: [string, number] = [key('forward', microBatch, virtual), 0];
-        if (virtual === last) return [own];
-        return [own, [key('backward', microBatch, virtual + 1), stages > 1 ? send : 0]];
+        const own = forwards[at(microBatch, virtual)] ?? Infinity;
+        return virtual === count - 1 ? own : Math.max(own, arrival(backwards, microBatch, virtual + 1));
       }
       case 'weight-gradient':
-        return [[key('backward', microBatch, virtual), 0]];
+        return backwards[at(microBatch, virtual)] ?? Infinity;
     }
-  };
-  const gives = ({ kind, microBatch, chunk }: Operation, stage: number): string => {
-    const result =
-      kind === 'forward' ? 'forward' : kind === 'weight-gradient' ? ('weights' as const) : 'backward';
-    return key(result, microBatch, chunk * stages + stage);
   };
 
   const timelines: TimedOperation[][] = operations.map(() => []);
@@ -68,12 +73,13 @@ export function simulate(schedule: PipelineSchedule, times: OperationTimes = uni
     for (const [stage, list] of operations.entries()) {
       const timeline = timelines[stage] ?? [];
       for (let next = list[timeline.length]; next; next = list[timeline.length]) {
-        const arrivals = needs(next, stage).map(([name, travel]) => (ended.get(name) ?? Infinity) + travel);
-        const start = Math.max(timeline.at(-1)?.end ?? 0, ...arrivals);
+        const start = Math.max(timeline.at(-1)?.end ?? 0, ready(next, stage));
         if (start === Infinity) break;
-        const end = start + times[next.kind];
+        const virtual = next.chunk * stages + stage;
+        const end = start + timesOf(virtual)[next.kind];
         timeline.push({ ...next, start, end });
-        ended.set(gives(next, stage), end);
+        if (next.kind === 'forward') forwards[at(next.microBatch, virtual)] = end;
+        else if (next.kind !== 'weight-gradient') backwards[at(next.microBatch, virtual)] = end;
         moved = true;
       }
     }
@@ -85,7 +91,8 @@ export function simulate(schedule: PipelineSchedule, times: OperationTimes = uni
   if (stuck.length > 0) throw new Error(`The schedule does not end: ${stuck.join(', ')}`);
 
   const duration = Math.max(...timelines.map((timeline) => timeline.at(-1)?.end ?? 0));
-  const busy = timelines.flat().reduce((sum, { start, end }) => sum + end - start, 0);
+  let busy = 0;
+  for (const timeline of timelines) for (const { start, end } of timeline) busy += end - start;
   return {
     stages: timelines,
     duration,
