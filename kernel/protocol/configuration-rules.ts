@@ -36,9 +36,9 @@ export const rules: readonly Rule[] = [
     },
   },
   {
-    keys: ['parallel.tensor', 'model.heads', 'model.preset'],
-    problem: ({ parallel: { tensor }, model: { heads } }) =>
-      heads % tensor === 0
+    keys: ['parallel.tensor', 'parallel.tensorMode', 'model.heads', 'model.preset'],
+    problem: ({ parallel: { tensor, tensorMode }, model: { heads } }) =>
+      tensorMode !== '1d' || heads % tensor === 0
         ? undefined
         : `parallel.tensor is ${tensor}: allowed are divisors of model.heads, ${heads}`,
   },

@@ -128,3 +128,32 @@ test('the OpenAI shapes have the published numbers of parameters', () => {
     [124_439_808, 354_823_168, 774_030_080, 1_557_611_200],
   );
 });
+
+test('a layout that this version does not run can be planned', () => {
+  const layout = { data: 2, pipeline: 2, tensor: 4, tensorMode: '2d', zero: 2, microBatches: 4 };
+  const value = { data: { dummy: true }, training: { batchSize: 16 }, parallel: layout };
+  assert.ok('config' in resolveConfiguration(value, 'plan'));
+  assert.deepEqual(problems(value), [
+    'parallel.tensorMode is "2d": allowed is "1d" in a run of this version; `gpt-lab plan` forecasts others',
+  ]);
+});
+
+test('a layout that cannot be is refused by a plan too, every rule at once', () => {
+  const refused = (layout: object): unknown =>
+    resolveConfiguration({ data: { dummy: true }, training: { batchSize: 9 }, parallel: layout }, 'plan');
+  const layout = { pipeline: 3, tensor: 3, microBatches: 2, zero: 4, chunks: 2, tensorMode: '2d' };
+  assert.deepEqual(refused(layout), {
+    problems: [
+      'parallel.zero is 4: allowed is 0, 1, 2, 3',
+      'training.batchSize is 9: allowed is a multiple of 2, because batchSize = data x microBatches x sequences per micro-batch = 1 x 2 x 4.50',
+      'parallel.pipeline is 3: allowed is at most 2, because pipeline x chunks = 3 x 2 parts need a block each, and model.layers is 4',
+      'parallel.chunks is 2: allowed is 1 with parallel.schedule "1f1b"; "interleaved" takes more',
+      'parallel.tensor is 3: allowed is a square (4, 9, 16) with parallel.tensorMode "2d"',
+    ],
+  });
+  assert.deepEqual(refused({ tensor: 9, tensorMode: '2d' }), {
+    problems: [
+      'parallel.tensor is 9: allowed with parallel.tensorMode "2d" are grids whose edge, here 3, divides model.heads, 4',
+    ],
+  });
+});

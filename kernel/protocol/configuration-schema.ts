@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { ResolvedConfiguration, RunConfiguration } from './configuration.ts';
 import { rules } from './configuration-rules.ts';
+import { runRules, tensorRules } from './tensor-rules.ts';
 import { presets } from './presets.ts';
 
 const names = Object.keys(presets) as [keyof typeof presets, ...(keyof typeof presets)[]];
@@ -72,6 +73,7 @@ const schema = z.strictObject({
       data: count,
       pipeline: count,
       tensor: count,
+      tensorMode: z.enum(['1d', '2d', '2.5d', '3d']),
       zero: z.literal([0, 1, 2, 3]),
       microBatches: count,
       schedule: z.enum(['gpipe', '1f1b', 'interleaved', 'zero-bubble']),
@@ -222,6 +224,7 @@ function fill(value: RunConfiguration): ResolvedConfiguration {
       data: 1,
       pipeline: 1,
       tensor: 1,
+      tensorMode: '1d',
       zero: 0,
       microBatches: 1,
       schedule: '1f1b',
@@ -258,10 +261,11 @@ function without(value: unknown, paths: readonly (readonly PropertyKey[])[]): un
 
 /**
  * Validates a configuration and fills in every default. Pure: paths are kept as they are given.
- * Returns all problems at once, one line each.
+ * Returns all problems at once, one line each; for a plan those are none that only keep this version from running it.
  */
 export function resolveConfiguration(
   value: unknown,
+  purpose: 'run' | 'plan' = 'run',
 ): { config: ResolvedConfiguration } | { problems: string[] } {
   const { error } = schema.safeParse(value);
   const problems = (error?.issues ?? []).flatMap((issue) => describe(issue, value));
@@ -270,7 +274,8 @@ export function resolveConfiguration(
   // JSON has no undefined: keys given as undefined count as left out.
   const config = fill(without(value, faulty) as RunConfiguration);
   const names = faulty.map((path) => path.map(String).join('.'));
-  for (const { keys, problem } of rules) {
+  const all = [...rules, ...tensorRules, ...(purpose === 'run' ? runRules : [])];
+  for (const { keys, problem } of all) {
     const readsFault = keys.some((key) =>
       names.some((name) => `${name}.`.startsWith(`${key}.`) || `${key}.`.startsWith(`${name}.`)),
     );

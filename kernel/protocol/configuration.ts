@@ -117,6 +117,8 @@ export interface ParallelConfiguration {
   pipeline?: number;
   /** Ranks that share every layer's heads and hidden units (Megatron-LM); divides `model.heads`. Default 1. */
   tensor?: number;
+  /** How they share a linear layer: by columns and rows (`1d`) or, which can be planned only, in tiles. Default `1d`. */
+  tensorMode?: '1d' | '2d' | '2.5d' | '3d';
   /** ZeRO: what replicas share out among them. 0 nothing, 1 the optimizer's state, 2 gradients too, 3 parameters too. Default 0. */
   zero?: 0 | 1 | 2 | 3;
   /** Parts that each replica's share of a step's batch is split into, gradients accumulated. Default 1. */
