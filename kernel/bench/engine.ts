@@ -1,11 +1,10 @@
 /** What `gpt-lab bench engine` measures: the machine's ceilings, our steps and PyTorch's in turns, and our operations. */
 import { existsSync } from 'node:fs';
-import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { NativeEngine } from '../engine/native/native-engine.ts';
-import { packageVersion } from '../home.ts';
 import { parameterCount } from '../protocol/presets.ts';
 import { type BatchSize, gpt2Shape, operationSeconds, optimizerBytes, stepOperations } from './gpt2-step.ts';
+import { measureMachine, type MachineRow } from './machine.ts';
 import { Stepper, type StepReport } from './stepper.ts';
 
 /** Tokens that a generation appends to each sequence. */
@@ -28,20 +27,6 @@ export interface EngineBenchmark {
   readonly generation: readonly number[];
   /** Command line of our own `gpt-lab bench`, to which a hidden command that serves steps is appended. */
   readonly ownBench: readonly string[];
-}
-
-/** The machine, and how fast it can be. */
-export interface MachineRow {
-  readonly row: 'machine';
-  readonly version: string;
-  readonly cpu: string;
-  readonly instructions: string;
-  readonly threads: number;
-  /** Operations a second of products in the caches. */
-  readonly peakF32: number;
-  readonly peakBf16: number;
-  /** Bytes a second, read and written together, of copying more than the caches hold. */
-  readonly copyBandwidth: number;
 }
 
 /** One contender at one size and precision. */
@@ -109,42 +94,6 @@ export async function* benchmarkEngine(benchmark: EngineBenchmark): AsyncGenerat
     }
   }
   for (const sequences of benchmark.generation) yield* compareGeneration(benchmark, machine, sequences);
-}
-
-async function measureMachine(threads: number): Promise<MachineRow> {
-  const engine = new NativeEngine(threads);
-  try {
-    const { f32: peakF32, bf16: peakBf16 } = await engine.measurePeaks();
-    return {
-      row: 'machine',
-      version: packageVersion(),
-      cpu: cpus()[0]?.model.trim() ?? 'unknown',
-      instructions: engine.instructions,
-      threads: engine.threads,
-      peakF32,
-      peakBf16,
-      copyBandwidth: await measureCopy(engine),
-    };
-  } finally {
-    await engine.dispose();
-  }
-}
-
-/** The best of five copies of 256 MiB. */
-async function measureCopy(engine: NativeEngine): Promise<number> {
-  const length = 2 ** 26;
-  const [from, to] = [engine.allocate('f32', [length]), engine.allocate('f32', [length])];
-  engine.fill(from, 1);
-  engine.fill(to, 0);
-  await engine.finish();
-  let best = Number.POSITIVE_INFINITY;
-  for (let round = 0; round < 5; round++) {
-    const start = performance.now();
-    engine.copy(to, from);
-    await engine.finish();
-    best = Math.min(best, (performance.now() - start) / 1000);
-  }
-  return (2 * 4 * length) / best;
 }
 
 /** What one contender's process has told. */

@@ -1,10 +1,12 @@
-/** `gpt-lab bench`: the engine, with the hidden commands that serve its steps, and the notebook. */
+/** `gpt-lab bench`: the machine, the engine, with the hidden commands that serve its steps, and the notebook. */
 import { benchmarkEngine, precisions, type BenchmarkRow } from '../bench/engine.ts';
 import { Gpt2Generation } from '../bench/gpt2-generation.ts';
 import { Gpt2Step } from '../bench/gpt2-step.ts';
+import { measureMachine } from '../bench/machine.ts';
 import { benchmarkNotebook } from '../bench/notebook.ts';
 import { serveSteps } from '../bench/stepper.ts';
 import { availableThreads, NativeEngine } from '../engine/native/native-engine.ts';
+import { rememberMachine } from '../parallel/plan/this-machine.ts';
 import { UsageError } from './arguments.ts';
 import { defineCommand, EXIT, print, printJson } from './command.ts';
 
@@ -57,6 +59,20 @@ export const benchEngine = defineCommand({
       if (json) printJson(row);
       else print(describe(row));
     }
+    return EXIT.done;
+  },
+});
+
+export const benchMachine = defineCommand({
+  name: 'bench machine',
+  summary: 'Measure the ceilings of this machine, which `gpt-lab plan` then counts with',
+  notes: 'Products that never leave the caches, and copying. Leave the machine alone meanwhile.',
+  options: {},
+  async run({ values: { json } }) {
+    const row = await measureMachine(availableThreads());
+    rememberMachine(row);
+    if (json) printJson(row);
+    else print(describe(row));
     return EXIT.done;
   },
 });

@@ -6,7 +6,7 @@ import { disconnect } from '../lab/connection.ts';
 import { LabError } from '../lab/errors.ts';
 import { NoSuchRun } from '../lab/find-run.ts';
 import { UsageError } from './arguments.ts';
-import { benchEngine, benchEngineGenerate, benchEngineStep, benchNotebook } from './bench.ts';
+import { benchEngine, benchEngineGenerate, benchEngineStep, benchMachine, benchNotebook } from './bench.ts';
 import { EXIT, note, print } from './command.ts';
 import type { Command } from './command.ts';
 import { daemonStart, daemonStatus, daemonStop } from './daemon.ts';
@@ -14,12 +14,14 @@ import { doctor } from './doctor.ts';
 import { exportRun } from './export.ts';
 import { kernelInstall } from './kernel-install.ts';
 import { notebookRun } from './notebook-run.ts';
+import { plan } from './plan.ts';
 import { logs, remove, runs, show, stop } from './runs.ts';
 import { evaluate, generate } from './sample.ts';
 import { train } from './train.ts';
 
 const commands: readonly Command[] = [
   train,
+  plan,
   runs,
   show,
   logs,
@@ -33,6 +35,7 @@ const commands: readonly Command[] = [
   daemonStop,
   kernelInstall,
   notebookRun,
+  benchMachine,
   benchEngine,
   benchEngineStep,
   benchEngineGenerate,

@@ -10,6 +10,7 @@
  * ```
  */
 export { train } from './train.ts';
+export { Plan, plan, Schedule } from './plan.ts';
 export { runs } from './runs.ts';
 export { NoSuchRun } from './find-run.ts';
 export { Run } from './run.ts';
@@ -19,6 +20,8 @@ export { samples } from './samples.ts';
 export { display } from './display.ts';
 export { LabError } from './errors.ts';
 export type { Gpt2Size } from './configure.ts';
+export type { MachineName, PlanOptions, RankMemory } from './plan.ts';
+export type { StepSeconds } from '../parallel/plan/time.ts';
 export type { DisplayOptions, MimeBundle } from './host.ts';
 export type {
   CheckpointEvent,

@@ -43,3 +43,12 @@ function parseValue(text: string): unknown {
     return text; // plain words need no quotes: --set data.tokenizer=char
   }
 }
+
+/** The configuration as whoever runs the notebook wants it: `gpt-lab notebook run --set training.steps=10`. */
+export function withSettings(config: unknown): unknown {
+  const settings = process.env[SETTINGS_VARIABLE];
+  if (settings === undefined) return config;
+  const applied = applySettings(config, JSON.parse(settings) as string[]);
+  if ('problems' in applied) throw new Error(applied.problems.join('\n'));
+  return applied.config;
+}

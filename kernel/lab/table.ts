@@ -1,11 +1,12 @@
 /** Rows of text as a table for people. */
 
-/** Columns padded with spaces, the first row being the headings; numbers-only columns stand at the right. */
+/** Columns padded with spaces, the first row being the headings; columns of numbers stand at the right. */
 export function textTable(rows: readonly (readonly string[])[]): string {
   const [headings = [], ...body] = rows;
   const columns = headings.map((heading, column) => ({
     width: Math.max(heading.length, ...body.map((row) => row[column]?.length ?? 0)),
-    numeric: body.length > 0 && body.every((row) => /^[-–\d.,/]*[kMGT%]?$/.test(row[column] ?? '')),
+    numeric:
+      body.length > 0 && body.every((row) => /^[-–\d.,/]*( ?([kMGT]?B|[kMGT%]))?$/.test(row[column] ?? '')),
   }));
   return rows
     .map((row) =>
@@ -26,6 +27,7 @@ export function htmlTable(rows: readonly (readonly string[])[]): string {
   return `<table>${rows.map((cells, index) => row(index === 0 ? 'th' : 'td', cells)).join('')}</table>`;
 }
 
-function escapeHtml(text: string): string {
+/** Text as HTML shows it. */
+export function escapeHtml(text: string): string {
   return text.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
 }

@@ -4,7 +4,7 @@ import { ask } from './connection.ts';
 import { withoutConfig } from './follow.ts';
 import { host } from './host.ts';
 import { Run } from './run.ts';
-import { applySettings, SETTINGS_VARIABLE } from './settings.ts';
+import { withSettings } from './settings.ts';
 
 /**
  * Starts a training run in the daemon and returns once it has started; `await run.finished` waits for its end.
@@ -28,13 +28,4 @@ export async function train(config: RunConfiguration): Promise<Run> {
     });
     return new Run(withoutConfig(await client.request('run.show', { run })));
   });
-}
-
-/** The configuration as whoever runs the notebook wants it: `gpt-lab notebook run --set training.steps=10`. */
-function withSettings(config: RunConfiguration): unknown {
-  const settings = process.env[SETTINGS_VARIABLE];
-  if (settings === undefined) return config;
-  const applied = applySettings(config, JSON.parse(settings) as string[]);
-  if ('problems' in applied) throw new Error(applied.problems.join('\n'));
-  return applied.config;
 }

@@ -30,6 +30,30 @@ export function formatCount(value: number): string {
   return `${Number(scaled.toPrecision(3))}${units[unit] ?? ''}`;
 }
 
+/** Bytes with three significant digits and a decimal unit: `812 B`, `75 MB`, `1.99 GB`. */
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
+  let scaled = bytes;
+  let unit = 0;
+  while (Math.abs(scaled) >= 999.5 && unit < units.length - 1) {
+    scaled /= 1000;
+    unit++;
+  }
+  return `${Number(scaled.toPrecision(3))} ${units[unit] ?? ''}`;
+}
+
+/** A time with three significant digits: `820 µs`, `12.3 ms`, `1.25 s`; from a minute on as a duration. */
+export function formatTime(seconds: number): string {
+  if (seconds >= 60) return formatDuration(seconds);
+  const [scaled, unit] =
+    seconds >= 1 || seconds === 0
+      ? [seconds, 's']
+      : seconds >= 1e-3
+        ? [seconds * 1e3, 'ms']
+        : [seconds * 1e6, 'µs'];
+  return `${Number(scaled.toPrecision(3))} ${unit}`;
+}
+
 /** A number with at most `digits` significant digits, without trailing zeros: `4.217`, `0.0003`. */
 export function formatNumber(value: number | null, digits = 4): string {
   if (value === null || !Number.isFinite(value)) return '–';

@@ -1,0 +1,189 @@
+/** Memory of a rank by part, at the worst moment of its schedule. */
+import { accounting, type Accounting, type AccountingName } from './accounting.ts';
+import { scheduleProfile, type Peak } from './in-flight.ts';
+import { layersOfVirtualStages, microBatchSize, type Job } from './job.ts';
+import { unitParameters } from './model-size.ts';
+import { tensorEdge } from '../../protocol/layout-rules.ts';
+
+/** Bytes of one rank by part. */
+export interface MemoryParts {
+  /** The rank's own parameters: its share where they are sharded. */
+  readonly weights: number;
+  readonly gradients: number;
+  /** Moments, and masters where weights are not f32. */
+  readonly optimizer: number;
+  /** What forwards keep for backwards, and what one of them works with. */
+  readonly activations: number;
+  /** What is gathered, reduced, sent or received: units of parameters and gradients, stage boundaries, outboxes. */
+  readonly communication: number;
+  readonly logits: number;
+  /** What the process has before it holds a model. */
+  readonly process: number;
+}
+
+/** Memory of the ranks of one stage, which are alike. */
+export interface StageMemory extends MemoryParts {
+  readonly stage: number;
+  /** Sum of the parts, bytes. */
+  readonly total: number;
+  /** When: what the stage does at its peak. */
+  readonly moment: string;
+}
+
+/** Bytes of an outbox or a ring buffer of a group of the shared-memory collectives. */
+const OUTBOX = 2 ** 20;
+
+/** The names of the parts, in the order of tables. */
+export const memoryParts = [
+  'weights',
+  'gradients',
+  'optimizer',
+  'activations',
+  'communication',
+  'logits',
+  'process',
+] as const satisfies (keyof MemoryParts)[];
+
+/** Memory of each stage's ranks. Throws a RangeError when the schedule does not exist. */
+export function stageMemory(job: Job, name: AccountingName): StageMemory[] {
+  const { layout } = job;
+  const { pipeline: stages, chunks, microBatches } = layout;
+  const bytes = accounting(name, job.precision);
+  const { peaks } = scheduleProfile(layout.schedule, { stages, microBatches, chunks });
+  const layers = layersOfVirtualStages(job);
+  return peaks.map((peak, stage) => {
+    const own = layers.filter((_, virtual) => virtual % stages === stage);
+    const states = stateBytes(job, bytes, stage, own);
+    const parts: MemoryParts = {
+      ...states,
+      activations: activationBytes(job, bytes, stage, own, peak),
+      communication: states.communication + boundaryBytes(job, bytes) + outboxBytes(job, name),
+      logits: stage === stages - 1 ? logitBytes(job, bytes) : 0,
+      process: bytes.process,
+    };
+    const total = memoryParts.reduce((sum, part) => sum + parts[part], 0);
+    return { stage, ...parts, total, moment: describe(peak, chunks) };
+  });
+}
+
+function describe({ operation: { kind, microBatch, chunk }, held }: Peak, chunks: number): string {
+  const count = held.reduce((sum, one) => sum + one, 0);
+  const part = chunks > 1 ? `, chunk ${chunk}` : '';
+  return `${kind.replace('-', ' ')} of micro-batch ${microBatch}${part}: activations of ${count} held`;
+}
+
+/**
+ * Weights, gradients and optimizer state of one rank, and the units that ZeRO has whole for a while: stage 2 the gradients of
+ * the unit that is computed and of the one that is being reduced, stage 3 also the parameters of the unit in use and of the next.
+ */
+export function stateBytes(
+  job: Job,
+  bytes: Pick<Accounting, 'weight' | 'gradient' | 'optimizer'>,
+  stage: number,
+  layersOfChunks: readonly number[],
+): Pick<MemoryParts, 'weights' | 'gradients' | 'optimizer' | 'communication'> {
+  const { zero, data, pipeline } = job.layout;
+  const { embedding, block, final } = unitParameters(job);
+  const blocks = layersOfChunks.reduce((sum, count) => sum + count, 0);
+  const units = Array<number>(blocks).fill(block);
+  if (stage === 0) units.unshift(embedding);
+  if (stage === pipeline - 1) units.push(final);
+  const whole = units.reduce((sum, unit) => sum + unit, 0);
+  // Each unit is padded to equal shares.
+  const shard = units.reduce((sum, unit) => sum + Math.ceil(unit / data), 0);
+  const pair = sharedByHead(job)
+    ? embedding + block
+    : units.reduce((most, unit, index) => Math.max(most, unit + (units[index + 1] ?? 0)), 0);
+  const isSharded = (from: number): boolean => data > 1 && zero >= from;
+  return {
+    weights: bytes.weight * (isSharded(3) ? shard : whole),
+    gradients: bytes.gradient * (isSharded(2) ? shard : whole),
+    optimizer: bytes.optimizer * (isSharded(1) ? shard : whole),
+    communication: pair * ((isSharded(2) ? bytes.gradient : 0) + (isSharded(3) ? bytes.weight : 0)),
+  };
+}
+
+/** Whether head and embedding are one unit, which then stays whole beside the block that is worked on. */
+function sharedByHead({ model, layout }: Job): boolean {
+  return model.tieHead && layout.pipeline === 1;
+}
+
+/** How much smaller a tensor rank's activations are: those between split layers, and those around the norms. */
+export function activationParts({ layout: { tensor, tensorMode }, peculiarities }: Job): {
+  split: number;
+  around: number;
+} {
+  if (tensorMode === '1d') return { split: tensor, around: peculiarities?.sequenceParallel ? tensor : 1 };
+  const { q, depth } = tensorEdge(tensorMode, tensor) ?? { q: 1, depth: 1 };
+  // Tiles of activations are split in both of their directions, and over the depth.
+  const parts = tensorMode === '3d' ? q ** 3 : q * q * depth;
+  return { split: parts, around: parts };
+}
+
+/** Bytes that one token leaves on one block, without the block's input. */
+function blockBytesPerToken(job: Job, { activation: a, stream: r }: Accounting): number {
+  const { model, sequenceLength: T, peculiarities = {} } = job;
+  const { width: C, heads: H, llama, dropout } = model;
+  const { split, around } = activationParts(job);
+  const hidden = llama ? 3 * llama.hiddenWidth : 8 * C;
+  const qkv = C + 2 * (llama?.keyValueWidth ?? C);
+  // Both norms' outputs, the stream between the branches; statistics of the norms are 4 f32 a token.
+  const norms = 2 * a * C + r * C + (dropout > 0 && r === 2 ? 2 * C : 0);
+  const attention = a * (qkv + C) + 4 * H;
+  // Scores before and after the softmax and its dropout, and the mask (Korthikanti et al. 2022, equation 1).
+  const scores = peculiarities.materializedAttention ? 5 * H * T : 0;
+  return norms / around + 16 + (attention + a * hidden + scores) / split;
+}
+
+/** Activations that are held at the peak, and the gradients and scratch of the block in work. */
+function activationBytes(
+  job: Job,
+  bytes: Accounting,
+  stage: number,
+  layersOfChunks: readonly number[],
+  { held, split }: Peak,
+): number {
+  const { layout, model, sequenceLength: T } = job;
+  const tokens = microBatchSize(job) * T;
+  const C = model.width;
+  const { split: splitParts, around } = activationParts(job);
+  const { activation: a, stream: r } = bytes;
+  const block = blockBytesPerToken(job, bytes);
+  const input = (r * C) / around;
+  /** What keeps a block for its backward. */
+  const dropped = layout.activationCheckpointing ? 1 : (job.peculiarities?.recomputedShare ?? 0);
+  const kept = input + (1 - dropped) * block;
+  /** What the block in work needs besides: all of itself where it is computed again, and gradients. */
+  const gradients = ((3 * r + a) * C) / around + (a * 7 * C) / splitParts;
+  const work = dropped * block + gradients;
+  const outputGradients = (2 * a * C) / around + (a * 7 * C) / splitParts;
+  const ofChunks = layersOfChunks.reduce((sum, layers, chunk) => {
+    // A chunk's last output, beside the inputs of its blocks.
+    const one = layers * kept + input;
+    return sum + (held[chunk] ?? 0) * one + (split[chunk] ?? 0) * layers * outputGradients;
+  }, 0);
+  // Token and target ids, losses, the final norm.
+  const ends = 12 + (stage === layout.pipeline - 1 ? (a * C) / around + 8 : 0);
+  return tokens * (ofChunks + work + ends);
+}
+
+function logitBytes(job: Job, { logitTokens, logit }: Accounting): number {
+  const { model, sequenceLength } = job;
+  const tokens = Math.min(microBatchSize(job) * sequenceLength, logitTokens);
+  const { split } = activationParts(job);
+  return (tokens * model.vocabularySize * logit) / split;
+}
+
+/** One stream and one gradient that are being received, and as many that are being sent. */
+function boundaryBytes(job: Job, { stream }: Accounting): number {
+  const { layout, model, sequenceLength } = job;
+  if (layout.pipeline === 1) return 0;
+  const { around } = activationParts(job);
+  return (4 * microBatchSize(job) * sequenceLength * model.width * stream) / around;
+}
+
+/** Shared memory of the collectives: an outbox for each group, one for each direction between neighbouring stages. */
+function outboxBytes({ layout: { data, tensor, pipeline } }: Job, name: AccountingName): number {
+  if (name === 'mixed') return 0; // counted with the process
+  return OUTBOX * ((data > 1 ? 1 : 0) + (tensor > 1 ? 1 : 0) + (pipeline > 1 ? 4 : 0));
+}

@@ -1,0 +1,59 @@
+/** Parameters and arithmetic of a model, whole and per tensor rank. */
+import { tensorEdge } from '../../protocol/layout-rules.ts';
+import type { Job, Layout, PlannedModel } from './job.ts';
+
+/** Multiplied weights of one block: those of its matrices. */
+export function blockMatrices({ width: C, llama }: PlannedModel): number {
+  if (llama === undefined) return 12 * C * C;
+  // Q and projection, K and V, and three matrices of the gated MLP.
+  return 2 * C * C + 2 * C * llama.keyValueWidth + 3 * C * llama.hiddenWidth;
+}
+
+/** Parameters of a block that every tensor rank has whole, and those that are split: biases and norms beside the matrices. */
+function blockVectors({ width: C, llama }: PlannedModel): { whole: number; split: number } {
+  // Two norms and the biases after row-split matrices are whole; those of QKV and of the MLP's first matrix are split.
+  return llama === undefined ? { whole: 4 * C + 2 * C, split: 3 * C + 4 * C } : { whole: 2 * C, split: 0 };
+}
+
+/** Parts that a tensor group cuts the weights of a linear layer into. */
+export function weightParts({ tensor, tensorMode }: Layout): number {
+  const { q } = tensorEdge(tensorMode, tensor) ?? { q: tensor };
+  // 2.5D holds a copy at each depth.
+  return tensorMode === '2.5d' ? q * q : tensor;
+}
+
+/**
+ * Parameters of one tensor rank in the units that are sharded, gathered and reduced together: the embedding, a block,
+ * and the final norm with the head (whose weights are the embedding's where they are tied and lie on the same stage).
+ */
+export function unitParameters(job: Job): { embedding: number; block: number; final: number; tied: number } {
+  const { model, layout } = job;
+  const { width: C, contextLength } = model;
+  const parts = weightParts(layout);
+  const vocabulary = Math.ceil(model.vocabularySize / parts) * C;
+  const vectors = blockVectors(model);
+  const finalNorm = (model.llama === undefined ? 2 : 1) * C;
+  return {
+    embedding: vocabulary + contextLength * C,
+    block: Math.ceil((blockMatrices(model) + vectors.split) / parts) + vectors.whole,
+    final: finalNorm + (model.tieHead && layout.pipeline === 1 ? 0 : vocabulary),
+    tied: model.tieHead ? vocabulary : 0,
+  };
+}
+
+/** Trainable parameters of the whole model, tied ones once. */
+export function modelParameters(model: PlannedModel): number {
+  const { layers, width: C, contextLength, vocabularySize, tieHead } = model;
+  const { whole, split } = blockVectors(model);
+  const tables = (tieHead ? 1 : 2) * vocabularySize * C + contextLength * C;
+  return tables + layers * (blockMatrices(model) + whole + split) + (model.llama === undefined ? 2 : 1) * C;
+}
+
+/**
+ * Operations of a step that are needed (multiplications and additions), as PaLM and Megatron-LM count them for MFU: 6 for
+ * each multiplied weight and token, 12 T C a layer and token for attention, as if every query saw all T keys.
+ */
+export function modelOperations({ model, batchSize, sequenceLength: T }: Job): number {
+  const matrices = model.layers * blockMatrices(model) + model.vocabularySize * model.width;
+  return batchSize * T * (6 * matrices + 12 * model.layers * model.width * T);
+}

@@ -1,0 +1,251 @@
+/** Seconds of a step by part: products, what only passes over memory, communication, the bubble, the optimizer. */
+import { pipelineSchedule } from '../pipeline/schedule.ts';
+import { simulate, type OperationTimes } from '../pipeline/simulate.ts';
+import { accounting, type Accounting } from './accounting.ts';
+import { scheduleProfile } from './in-flight.ts';
+import { layersOfVirtualStages, microBatchSize, worldSize, type Job } from './job.ts';
+import { gatherSeconds, wireOf } from './links.ts';
+import type { Machine } from './machine.ts';
+import { activationParts } from './memory.ts';
+import { blockMatrices, modelOperations, unitParameters } from './model-size.ts';
+import { blockVolume } from './tensor-volume.ts';
+
+/** Seconds of a step; the parts are those of the busiest stage and add up to `step`. */
+export interface StepSeconds {
+  readonly step: number;
+  /** Products of matrices and attention. */
+  readonly products: number;
+  /** Norms, activations, residuals, softmax: bound by memory. */
+  readonly memory: number;
+  /** Within tensor groups; nothing hides it. */
+  readonly tensor: number;
+  /** Waiting for other stages and for what they send. */
+  readonly bubble: number;
+  /** Among data ranks, as far as no arithmetic hides it. */
+  readonly data: number;
+  /** Among data ranks altogether, hidden or not. */
+  readonly dataTotal: number;
+  readonly optimizer: number;
+}
+
+/** What one micro-batch costs on one block, or on head or embedding: seconds forward and backward. */
+interface Cost {
+  readonly products: readonly [forward: number, backward: number];
+  readonly memory: readonly [forward: number, backward: number];
+  readonly tensor: readonly [forward: number, backward: number];
+}
+
+const parts = ['products', 'memory', 'tensor'] as const;
+
+/** A rank's part of the machine. */
+interface Rates {
+  /** Operations a second that products reach. */
+  readonly products: number;
+  /** Bytes a second that passing over memory reaches. */
+  readonly memory: number;
+}
+
+function ratesOf(job: Job, machine: Machine): Rates {
+  const sharing = machine.shared ? worldSize(job.layout) : 1;
+  return {
+    products: (machine.peak[job.precision] * machine.productShare) / sharing,
+    memory: (machine.memoryBandwidth * machine.memoryShare) / sharing,
+  };
+}
+
+/** One block's cost of one micro-batch on one rank. */
+function blockCost(job: Job, machine: Machine, rates: Rates, bytes: Accounting): Cost {
+  const { model, layout, sequenceLength: T, peculiarities = {} } = job;
+  const { width: C, heads: H, llama } = model;
+  const N = microBatchSize(job) * T;
+  const { split, around } = activationParts(job);
+  const { activation: a, stream: r } = bytes;
+  const hidden = llama?.hiddenWidth ?? 4 * C;
+  const materialized = peculiarities.materializedAttention === true;
+
+  const linear =
+    (2 * N * blockMatrices(model)) / layout.tensor / (rates.products * (peculiarities.productRate ?? 1));
+  // Scores and their use: 4 T C a token, of which a causal kernel computes half.
+  const attention = (N * 4 * T * C * (materialized ? 1 : 0.5)) / layout.tensor / rates.products;
+  // Norms read the stream and write what is multiplied; residuals are read, added and written.
+  const norms = N * C * (8 * r + 2 * a + (model.dropout > 0 ? 4 * r : 0));
+  // Q, K, V and the MLP's inner values; our own kernels apply the activation while a product's tile is in the cache.
+  const inner = N * ((llama ? 6 : 4) * a * C + (bytes.stream === 4 ? 0 : 2 * a * hidden * (llama ? 1.5 : 1)));
+  // Scores written, masked, normalised, dropped out and read again.
+  const scores = materialized ? N * H * T * 13 : 0;
+  const memory = (norms / around + (inner + scores) / split) / rates.memory;
+  const volume = blockVolume(layout, N, C, hidden, llama?.keyValueWidth ?? C);
+  const wire = wireOf(machine, layout, 'tensor');
+  const latency = layout.tensor > 1 ? 2 * 2 * Math.log2(layout.tensor) * wire.latency : 0;
+  const moved = (elements: number): number => (elements * a) / wire.bandwidth + latency;
+
+  const isAgain = layout.activationCheckpointing;
+  const again = isAgain ? 1 : (peculiarities.recomputedShare ?? 0);
+  const tensor = layout.tensor === 1 ? [0, 0] : [moved(volume.forward), moved(volume.backward)];
+  const [tensorForward = 0, tensorBackward = 0] = tensor;
+  return {
+    // A fused backward of attention computes the scores again.
+    products: [
+      linear + attention,
+      linear * (2 + again) + attention * ((materialized ? 2 : 2.5) + (isAgain ? 1 : 0)),
+    ],
+    memory: [memory, memory * (2 + again)],
+    tensor: [tensorForward, tensorBackward + (isAgain ? tensorForward : 0)],
+  };
+}
+
+/** The head's cost of one micro-batch: logits, their softmax, and the gradients of both factors. */
+function headCost(job: Job, rates: Rates, bytes: Accounting): Cost {
+  const { model, layout, sequenceLength: T } = job;
+  const N = microBatchSize(job) * T;
+  const product = (2 * N * model.width * model.vocabularySize) / layout.tensor / rates.products;
+  const memory = (N * model.vocabularySize * bytes.logit) / layout.tensor / rates.memory;
+  return { products: [product, 2 * product], memory: [memory, memory], tensor: [0, 0] };
+}
+
+/** Costs of every virtual stage's micro-batch. */
+function virtualStageCosts(job: Job, machine: Machine): Cost[] {
+  const bytes = accounting(machine.accounting, job.precision);
+  const rates = ratesOf(job, machine);
+  const [block, head] = [blockCost(job, machine, rates, bytes), headCost(job, rates, bytes)];
+  const layers = layersOfVirtualStages(job);
+  return layers.map((count, virtual) => {
+    const of = (part: (typeof parts)[number]): [number, number] => {
+      const [forward, backward] = block[part];
+      const [headForward, headBackward] = virtual === layers.length - 1 ? head[part] : [0, 0];
+      return [count * forward + headForward, count * backward + headBackward];
+    };
+    return { products: of('products'), memory: of('memory'), tensor: of('tensor') };
+  });
+}
+
+/** Seconds to send one micro-batch's stream to the next stage. */
+function sendSeconds(job: Job, machine: Machine): number {
+  const { layout, model, sequenceLength: T, peculiarities = {} } = job;
+  if (layout.pipeline === 1) return 0;
+  const { stream } = accounting(machine.accounting, job.precision);
+  const wire = wireOf(machine, layout, 'pipeline');
+  const shares = peculiarities.scatteredSends ? layout.tensor : 1;
+  const bytes = (microBatchSize(job) * T * model.width * stream) / shares;
+  return bytes / wire.bandwidth + wire.latency;
+}
+
+function operationTimes(cost: Cost, send: number): OperationTimes {
+  const [forward, backward] = [0, 1].map((pass) =>
+    parts.reduce((sum, part) => sum + (cost[part][pass] ?? 0), 0),
+  ) as [number, number];
+  // The halves of a backward: dx = dy · wᵀ and dw = xᵀ · dy are as large; what is computed again comes before the first.
+  const weights = Math.min(forward, backward / 2);
+  return { forward, backward, 'input-gradient': backward - weights, 'weight-gradient': weights, send };
+}
+
+/**
+ * Seconds of a step. With `estimate` the schedule is not played with each stage's own times, but taken from its
+ * profile: for a search, which compares hundreds.
+ */
+export function stepSeconds(job: Job, machine: Machine, options: { estimate?: boolean } = {}): StepSeconds {
+  const { pipeline: stages, chunks, microBatches, schedule } = job.layout;
+  const costs = virtualStageCosts(job, machine);
+  const send = sendSeconds(job, machine);
+  const times = costs.map((cost) => operationTimes(cost, send));
+  const total = (cost: Cost, part: (typeof parts)[number]): number =>
+    microBatches * (cost[part][0] + cost[part][1]);
+  const busy = Array.from({ length: stages }, (_, stage) => {
+    const own = costs.filter((_, virtual) => virtual % stages === stage);
+    const [products, memory, tensor] = parts.map((part) =>
+      own.reduce((sum, cost) => sum + total(cost, part), 0),
+    ) as [number, number, number];
+    return { products, memory, tensor, all: products + memory + tensor };
+  });
+  const busiest = busy.reduce((most, one) => (one.all > most.all ? one : most));
+  const size = { stages, microBatches, chunks };
+  const duration = options.estimate
+    ? busiest.all + (scheduleProfile(schedule, size).wait * mean(times)) / 3 + 2 * (stages - 1) * send
+    : stages === 1
+      ? busiest.all
+      : simulate(pipelineSchedule(schedule, size), times).duration;
+
+  const compute = {
+    all: busiest.all,
+    backward: times.reduce((most, { backward }) => Math.max(most, backward), 0),
+  };
+  const { data, dataTotal } = dataSeconds(job, machine, compute);
+  const optimizer = optimizerSeconds(job, machine);
+  const { products, memory, tensor } = busiest;
+  const bubble = Math.max(0, duration - busiest.all);
+  const step = products + memory + tensor + bubble + data + optimizer;
+  return { step, products, memory, tensor, bubble, data, dataTotal, optimizer };
+}
+
+/** Mean of a forward and a backward of a virtual stage. */
+function mean(times: readonly OperationTimes[]): number {
+  return times.reduce((sum, { forward, backward }) => sum + forward + backward, 0) / times.length;
+}
+
+/** The most parameters that one stage's rank has. */
+function heaviestStage(job: Job): { parameters: number; largestUnit: number } {
+  const { pipeline, chunks } = job.layout;
+  const { embedding, block, final } = unitParameters(job);
+  const layers = layersOfVirtualStages(job);
+  const parameters = Array.from({ length: pipeline }, (_, stage) => {
+    let count = (stage === 0 ? embedding : 0) + (stage === pipeline - 1 ? final : 0);
+    for (let chunk = 0; chunk < chunks; chunk++) count += block * (layers[chunk * pipeline + stage] ?? 0);
+    return count;
+  });
+  return { parameters: Math.max(...parameters), largestUnit: Math.max(embedding, block, final) };
+}
+
+/**
+ * Gradients are summed over data ranks once a step (ZeRO 0 and 1) or once a micro-batch (2 and 3, which keep no whole
+ * gradients); parameters are gathered after the update (1 and 2) or twice a micro-batch (3). Sums hide behind the last
+ * backward (2 and 3: all of them), gathers of stage 3 behind all arithmetic; what follows the update hides behind nothing.
+ */
+function dataSeconds(
+  job: Job,
+  machine: Machine,
+  compute: { all: number; backward: number },
+): { data: number; dataTotal: number } {
+  const { layout, peculiarities = {} } = job;
+  const { data: n, zero, microBatches } = layout;
+  if (n === 1) return { data: 0, dataTotal: 0 };
+  const bytes = accounting(machine.accounting, job.precision);
+  const wire = wireOf(machine, layout, 'data');
+  const { parameters, largestUnit } = heaviestStage(job);
+  const units = Math.max(1, Math.round(parameters / largestUnit));
+  const seconds = (size: number): number =>
+    gatherSeconds(wire, n, parameters * size) + (units - 1) * Math.log2(n) * wire.latency;
+  const gradient = seconds(peculiarities.reducedBytes ?? bytes.gradient);
+  const weight = seconds(bytes.weight);
+  const sums = gradient * (zero >= 2 ? microBatches : 1);
+  const gathers = zero === 0 ? gradient : zero === 3 ? 2 * microBatches * weight : weight;
+  const dataTotal = sums + gathers;
+  if (peculiarities.noOverlap) return { data: dataTotal, dataTotal };
+  // What cannot be hidden is at least the first or last unit's.
+  const edge = (largestUnit / parameters) * gradient;
+  const hidden = (size: number, behind: number): number => Math.max(edge, size - behind);
+  switch (zero) {
+    case 0:
+      return { data: hidden(dataTotal, compute.backward), dataTotal };
+    case 1:
+      return { data: hidden(sums, compute.backward) + gathers, dataTotal };
+    case 2:
+      return { data: hidden(sums, compute.backward * microBatches) + gathers, dataTotal };
+    case 3:
+      return { data: hidden(dataTotal, compute.all), dataTotal };
+  }
+}
+
+/** AdamW reads weights (or masters), gradients and moments and writes all but the gradients. */
+function optimizerSeconds(job: Job, machine: Machine): number {
+  const { weight, gradient, optimizer } = accounting(machine.accounting, job.precision);
+  const shares = job.layout.zero >= 1 ? job.layout.data : 1;
+  const masters = optimizer > 8 ? optimizer : optimizer + weight;
+  const bytes = 2 * masters + gradient + (optimizer > 8 ? weight : 0);
+  return ((heaviestStage(job).parameters / shares) * bytes) / ratesOf(job, machine).memory;
+}
+
+/** Model operations over the peak of all devices, in (0, 1); of the shared device once. */
+export function modelUtilization(job: Job, machine: Machine, step: number): number {
+  const devices = machine.shared ? 1 : worldSize(job.layout);
+  return modelOperations(job) / (step * devices * machine.peak[job.precision]);
+}
