@@ -1,14 +1,13 @@
 /** Seconds of a step by part: products, what only passes over memory, communication, the bubble, the optimizer. */
 import { pipelineSchedule } from '../pipeline/schedule.ts';
 import { simulate, type OperationTimes } from '../pipeline/simulate.ts';
-import { accounting, type Accounting } from './accounting.ts';
+import { accounting } from './accounting.ts';
+import { costParts, ratesOf, sendSeconds, virtualStageCosts, type Cost } from './costs.ts';
 import { scheduleProfile } from './in-flight.ts';
-import { layersOfVirtualStages, microBatchSize, worldSize, type Job } from './job.ts';
+import { layersOfVirtualStages, worldSize, type Job } from './job.ts';
 import { gatherSeconds, wireOf } from './links.ts';
 import type { Machine } from './machine.ts';
-import { activationParts } from './memory.ts';
-import { blockMatrices, modelOperations, unitParameters } from './model-size.ts';
-import { blockVolume } from './tensor-volume.ts';
+import { modelOperations, unitParameters } from './model-size.ts';
 
 /** Seconds of a step; the parts are those of the busiest stage and add up to `step`. */
 export interface StepSeconds {
@@ -28,111 +27,9 @@ export interface StepSeconds {
   readonly optimizer: number;
 }
 
-/** What one micro-batch costs on one block, or on head or embedding: seconds forward and backward. */
-interface Cost {
-  readonly products: readonly [forward: number, backward: number];
-  readonly memory: readonly [forward: number, backward: number];
-  readonly tensor: readonly [forward: number, backward: number];
-}
-
-const parts = ['products', 'memory', 'tensor'] as const;
-
-/** A rank's part of the machine. */
-interface Rates {
-  /** Operations a second that products reach. */
-  readonly products: number;
-  /** Bytes a second that passing over memory reaches. */
-  readonly memory: number;
-}
-
-function ratesOf(job: Job, machine: Machine): Rates {
-  const sharing = machine.shared ? worldSize(job.layout) : 1;
-  return {
-    products: (machine.peak[job.precision] * machine.productShare) / sharing,
-    memory: (machine.memoryBandwidth * machine.memoryShare) / sharing,
-  };
-}
-
-/** One block's cost of one micro-batch on one rank. */
-function blockCost(job: Job, machine: Machine, rates: Rates, bytes: Accounting): Cost {
-  const { model, layout, sequenceLength: T, peculiarities = {} } = job;
-  const { width: C, heads: H, llama } = model;
-  const N = microBatchSize(job) * T;
-  const { split, around } = activationParts(job);
-  const { activation: a, stream: r } = bytes;
-  const hidden = llama?.hiddenWidth ?? 4 * C;
-  const materialized = peculiarities.materializedAttention === true;
-
-  const linear =
-    (2 * N * blockMatrices(model)) / layout.tensor / (rates.products * (peculiarities.productRate ?? 1));
-  // Scores and their use: 4 T C a token, of which a causal kernel computes half.
-  const attention = (N * 4 * T * C * (materialized ? 1 : 0.5)) / layout.tensor / rates.products;
-  // Norms read the stream and write what is multiplied; residuals are read, added and written.
-  const norms = N * C * (8 * r + 2 * a + (model.dropout > 0 ? 4 * r : 0));
-  // Q, K, V and the MLP's inner values; our own kernels apply the activation while a product's tile is in the cache.
-  const inner = N * ((llama ? 6 : 4) * a * C + (bytes.stream === 4 ? 0 : 2 * a * hidden * (llama ? 1.5 : 1)));
-  // Scores written, masked, normalised, dropped out and read again.
-  const scores = materialized ? N * H * T * 13 : 0;
-  const memory = (norms / around + (inner + scores) / split) / rates.memory;
-  const volume = blockVolume(layout, N, C, hidden, llama?.keyValueWidth ?? C);
-  const wire = wireOf(machine, layout, 'tensor');
-  const latency = layout.tensor > 1 ? 2 * 2 * Math.log2(layout.tensor) * wire.latency : 0;
-  const moved = (elements: number): number => (elements * a) / wire.bandwidth + latency;
-
-  const isAgain = layout.activationCheckpointing;
-  const again = isAgain ? 1 : (peculiarities.recomputedShare ?? 0);
-  const tensor = layout.tensor === 1 ? [0, 0] : [moved(volume.forward), moved(volume.backward)];
-  const [tensorForward = 0, tensorBackward = 0] = tensor;
-  return {
-    // A fused backward of attention computes the scores again.
-    products: [
-      linear + attention,
-      linear * (2 + again) + attention * ((materialized ? 2 : 2.5) + (isAgain ? 1 : 0)),
-    ],
-    memory: [memory, memory * (2 + again)],
-    tensor: [tensorForward, tensorBackward + (isAgain ? tensorForward : 0)],
-  };
-}
-
-/** The head's cost of one micro-batch: logits, their softmax, and the gradients of both factors. */
-function headCost(job: Job, rates: Rates, bytes: Accounting): Cost {
-  const { model, layout, sequenceLength: T } = job;
-  const N = microBatchSize(job) * T;
-  const product = (2 * N * model.width * model.vocabularySize) / layout.tensor / rates.products;
-  const memory = (N * model.vocabularySize * bytes.logit) / layout.tensor / rates.memory;
-  return { products: [product, 2 * product], memory: [memory, memory], tensor: [0, 0] };
-}
-
-/** Costs of every virtual stage's micro-batch. */
-function virtualStageCosts(job: Job, machine: Machine): Cost[] {
-  const bytes = accounting(machine.accounting, job.precision);
-  const rates = ratesOf(job, machine);
-  const [block, head] = [blockCost(job, machine, rates, bytes), headCost(job, rates, bytes)];
-  const layers = layersOfVirtualStages(job);
-  return layers.map((count, virtual) => {
-    const of = (part: (typeof parts)[number]): [number, number] => {
-      const [forward, backward] = block[part];
-      const [headForward, headBackward] = virtual === layers.length - 1 ? head[part] : [0, 0];
-      return [count * forward + headForward, count * backward + headBackward];
-    };
-    return { products: of('products'), memory: of('memory'), tensor: of('tensor') };
-  });
-}
-
-/** Seconds to send one micro-batch's stream to the next stage. */
-function sendSeconds(job: Job, machine: Machine): number {
-  const { layout, model, sequenceLength: T, peculiarities = {} } = job;
-  if (layout.pipeline === 1) return 0;
-  const { stream } = accounting(machine.accounting, job.precision);
-  const wire = wireOf(machine, layout, 'pipeline');
-  const shares = peculiarities.scatteredSends ? layout.tensor : 1;
-  const bytes = (microBatchSize(job) * T * model.width * stream) / shares;
-  return bytes / wire.bandwidth + wire.latency;
-}
-
 function operationTimes(cost: Cost, send: number): OperationTimes {
   const [forward, backward] = [0, 1].map((pass) =>
-    parts.reduce((sum, part) => sum + (cost[part][pass] ?? 0), 0),
+    costParts.reduce((sum, part) => sum + (cost[part][pass] ?? 0), 0),
   ) as [number, number];
   // The halves of a backward: dx = dy · wᵀ and dw = xᵀ · dy are as large; what is computed again comes before the first.
   const weights = Math.min(forward, backward / 2);
@@ -148,11 +45,11 @@ export function stepSeconds(job: Job, machine: Machine, options: { estimate?: bo
   const costs = virtualStageCosts(job, machine);
   const send = sendSeconds(job, machine);
   const times = costs.map((cost) => operationTimes(cost, send));
-  const total = (cost: Cost, part: (typeof parts)[number]): number =>
+  const total = (cost: Cost, part: (typeof costParts)[number]): number =>
     microBatches * (cost[part][0] + cost[part][1]);
   const busy = Array.from({ length: stages }, (_, stage) => {
     const own = costs.filter((_, virtual) => virtual % stages === stage);
-    const [products, memory, tensor] = parts.map((part) =>
+    const [products, memory, tensor] = costParts.map((part) =>
       own.reduce((sum, cost) => sum + total(cost, part), 0),
     ) as [number, number, number];
     return { products, memory, tensor, all: products + memory + tensor };
