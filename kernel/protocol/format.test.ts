@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { formatCount, formatDuration, formatLoss, formatNumber, formatRate } from './format.ts';
+import {
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatLoss,
+  formatNumber,
+  formatRate,
+  formatTime,
+} from './format.ts';
 
 test('durations show their two largest units', () => {
   assert.deepEqual([0, 59.4, 60, 605, 3600, 90_000, null].map(formatDuration), [
@@ -40,4 +48,21 @@ test('numbers lose their trailing zeros, learning rates look as they are configu
     ['4.217', '0.0003', '2e-5'],
   );
   assert.deepEqual([0, 3e-4, 0.00028512].map(formatRate), ['0', '3e-4', '2.85e-4']);
+});
+
+test('bytes and times have three significant digits and a unit', () => {
+  assert.deepEqual([0, 812, 75e6, 1_991_000_000, 999_600].map(formatBytes), [
+    '0 B',
+    '812 B',
+    '75 MB',
+    '1.99 GB',
+    '1 MB',
+  ]);
+  assert.deepEqual([0, 8.2e-5, 0.01234, 1.256, 605].map(formatTime), [
+    '0 s',
+    '82 µs',
+    '12.3 ms',
+    '1.26 s',
+    '10 min 05 s',
+  ]);
 });

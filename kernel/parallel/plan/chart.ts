@@ -4,8 +4,8 @@ import { pipelineSchedule } from '../pipeline/schedule.ts';
 import { simulate, type Timeline } from '../pipeline/simulate.ts';
 import type { Job } from './job.ts';
 
-/** Operations that a picture shows at most; of a longer schedule it shows fewer micro-batches. */
-const DRAWN = 1500;
+/** Micro-batches that a picture shows at least where there are so many; more tell nothing new. */
+const DRAWN = 16;
 
 /** A schedule's operations with the times of equal stages, a forward being 1. */
 export interface ScheduleChart {
@@ -19,8 +19,9 @@ export interface ScheduleChart {
 export function scheduleChart({
   layout: { schedule, pipeline: stages, chunks, microBatches },
 }: Job): ScheduleChart {
-  const fitting = Math.floor(DRAWN / (2 * stages * chunks * stages)) * stages;
-  const drawn = Math.min(microBatches, Math.max(fitting, stages));
+  // Whole groups of stages, which interleaving needs; two of them show warm-up, steady state and drain.
+  const groups = Math.max(Math.ceil(DRAWN / stages), stages <= DRAWN ? 2 : 1);
+  const drawn = Math.min(microBatches, groups * stages);
   const timeline = simulate(pipelineSchedule(schedule, { stages, microBatches: drawn, chunks }));
   return { timeline, drawn, microBatches };
 }

@@ -160,3 +160,28 @@ test('the moment of the peak is named', () => {
     'forward of micro-batch 0: activations of 1 held',
   ]);
 });
+
+test('a GPU keeps 34 bytes a token and unit of width with dropout (Korthikanti et al. 2022), and scores where they are written', () => {
+  const model = {
+    layers: 2,
+    width: 768,
+    heads: 12,
+    contextLength: 1024,
+    vocabularySize: 50257,
+    tieHead: true,
+    dropout: 0.1,
+  };
+  const of = (layers: number, materialized: boolean): number => {
+    const changes = { model: { ...model, layers }, precision: 'bf16' } as const;
+    const job = testJob(
+      {},
+      { ...changes, ...(materialized ? { peculiarities: { materializedAttention: true } } : {}) },
+    );
+    return stageMemory(job, 'mixed')[0]?.activations ?? 0;
+  };
+  const tokens = 4 * 64;
+  // Statistics of norms and softmax, which the paper leaves out.
+  const statistics = 16 + 4 * 12;
+  assert.equal((of(3, false) - of(2, false)) / tokens, 34 * 768 + statistics);
+  assert.equal((of(3, true) - of(2, true)) / tokens, 34 * 768 + statistics + 5 * 12 * 64);
+});
