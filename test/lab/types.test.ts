@@ -32,6 +32,20 @@ const cells = {
     const all: Run[] = await runs();
     display({ 'text/plain': [ended, loss, written.length, seconds, perplexity, steps.length, last.id, all.length].join() });
   `,
+  planned: `
+    import { plan, gpt2, dummyData, type Plan, type RankMemory, type Schedule, type StepSeconds } from 'gpt-lab';
+    const forecast: Plan = plan(
+      { model: gpt2('small'), data: dummyData(), parallel: { data: 4, pipeline: 2, tensor: 2, zero: 3, schedule: 'interleaved', chunks: 2 } },
+      { machine: 'h100' },
+    );
+    const memory: readonly RankMemory[] = forecast.memory;
+    const bytes: number = memory[0]!.activations + memory[0]!.ranks.last;
+    const seconds: StepSeconds = forecast.seconds;
+    const chart: Schedule = forecast.schedule();
+    const [first]: Plan[] = forecast.best({ ranks: 64, count: 3 });
+    export const all = [bytes, seconds.bubble, chart.svg.length, first?.config.parallel?.zero, forecast.fits];
+  `,
+  wrongMachine: "import { plan } from 'gpt-lab'; plan({}, { machine: 'tpu' });",
   unknownKey: "import { train } from 'gpt-lab'; await train({ modle: {} });",
   wrongValue: "import { train } from 'gpt-lab'; await train({ training: { precision: 'fp8' } });",
   noAwait: "import { train } from 'gpt-lab'; train({}).plot();",
@@ -67,10 +81,12 @@ before(async () => {
 
 test('all that a cell may do has a type', () => {
   assert.equal(found.get('right'), '');
+  assert.equal(found.get('planned'), '');
 });
 
 test('a key that does not exist, a value of the wrong kind and a forgotten await are found before they run', () => {
   assert.match(found.get('unknownKey') ?? '', /'modle' does not exist.*'model'/);
   assert.match(found.get('wrongValue') ?? '', /"fp8".*not assignable/);
+  assert.match(found.get('wrongMachine') ?? '', /"tpu".*not assignable/);
   assert.match(found.get('noAwait') ?? '', /'plot' does not exist on type 'Promise<Run>'/);
 });

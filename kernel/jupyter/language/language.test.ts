@@ -88,6 +88,8 @@ describe('the language service', () => {
     assert.deepEqual(matches("import { gpt| } from 'gpt-lab';"), ['gpt2', 'Gpt2Size']);
     assert.deepEqual(matches("import { train } from 'gpt-lab';\n(await train({})).finis|"), ['finished']);
     assert.deepEqual(matches("import { gpt2 } from 'gpt-lab';\ngpt2('na|')"), ['nano']);
+    assert.deepEqual(matches("import { plan } from 'gpt-lab';\nplan({}).sche|"), ['schedule']);
+    assert.deepEqual(matches("import { plan } from 'gpt-lab';\nplan({}, { machine: 'h1|' })"), ['h100']);
     assert.equal(matches("import { readFileS| } from 'node:fs';")[0], 'readFileSync');
     assert.deepEqual(matches("import { fromP| } from 'beside';"), ['fromPackage']);
     assert.deepEqual(matches("import { helped } from './helper.ts';\nhelped.|"), ['deeply']);
