@@ -48,7 +48,7 @@ test('this machine is planned for by default, at once', async () => {
   const { 'text/plain': text } = await shown(
     'const own = plan(config);\n[own.world, own.memory.length, own.seconds.step > 0, own.memory[0].weights > 1e8, own.notRun.length].join()',
   );
-  assert.equal(text, "'4,2,true,true,3'");
+  assert.equal(text, "'4,2,true,true,0'");
 });
 
 test('the schedule is a picture, with text for those who cannot see it', async () => {

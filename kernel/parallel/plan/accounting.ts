@@ -18,6 +18,12 @@ export interface Accounting {
   readonly logit: number;
   /** What a process has before it holds a model. */
   readonly process: number;
+  /** Parameters that shards are whole multiples of. */
+  readonly shardAlignment: number;
+  /** Whether memory of a chunk's activations is kept for that chunk, so that each has its own most. */
+  readonly keepsSlots: boolean;
+  /** Whether replicas sum the gradients of each micro-batch, and add the sums, or those of a step at its end. */
+  readonly reducesEach: boolean;
 }
 
 /** Names of the accountings. */
@@ -38,16 +44,32 @@ export function accounting(name: AccountingName, precision: Job['precision']): A
       ...{ weight: 4, gradient: 4, optimizer: 8, activation, stream: 4 },
       // Node with the engine, its threads' working space and packed operands: measured at three batch sizes.
       ...{ logitTokens: 512, logit: 2 * activation, process: 75e6 },
+      // So that the order of summation does not depend on the stage.
+      ...{ shardAlignment: 64, reducesEach: true, keepsSlots: true },
     };
   }
   return half
     ? {
         ...{ weight: 2, gradient: 2, optimizer: 12, activation: 2, stream: 2 },
         // The CUDA context, libraries and NCCL's buffers.
-        ...{ logitTokens: Infinity, logit: 6, process: 1.5e9 },
+        ...{
+          logitTokens: Infinity,
+          logit: 6,
+          process: 1.5e9,
+          shardAlignment: 1,
+          reducesEach: false,
+          keepsSlots: false,
+        },
       }
     : {
         ...{ weight: 4, gradient: 4, optimizer: 8, activation: 4, stream: 4 },
-        ...{ logitTokens: Infinity, logit: 8, process: 1.5e9 },
+        ...{
+          logitTokens: Infinity,
+          logit: 8,
+          process: 1.5e9,
+          shardAlignment: 1,
+          reducesEach: false,
+          keepsSlots: false,
+        },
       };
 }

@@ -9,8 +9,10 @@ import { simulate, unitTimes } from '../pipeline/simulate.ts';
 
 /** The moment at which a stage holds most. */
 export interface Peak {
-  /** Micro-batches whose activations are held, by chunk. */
+  /** Micro-batches whose activations are held then, by chunk. */
   readonly held: readonly number[];
+  /** The most that are held of each chunk, whenever that is. */
+  readonly most: readonly number[];
   /** Those of them whose input gradient is done and whose weight gradient is not, by chunk (zero-bubble). */
   readonly split: readonly number[];
   /** What the stage does then. */
@@ -54,23 +56,25 @@ function peak(operations: readonly Operation[], chunks: number): Peak {
   const add = (counts: number[], chunk: number, count: number): void => {
     counts[chunk] = (counts[chunk] ?? 0) + count;
   };
-  let most = -1;
-  let found: Peak | undefined;
+  const most = Array<number>(chunks).fill(0);
+  let largest = -1;
+  let found: Omit<Peak, 'most'> | undefined;
   for (const operation of operations) {
     const { kind, chunk } = operation;
     if (kind === 'forward') add(held, chunk, 1);
+    most[chunk] = Math.max(most[chunk] ?? 0, held[chunk] ?? 0);
     if (kind === 'input-gradient') add(split, chunk, 1);
     // What waits for its weight gradient keeps the gradients of its products' outputs as well, about a quarter more.
     const size = sum(held) + sum(split) / 4;
-    if (size > most) {
-      most = size;
+    if (size > largest) {
+      largest = size;
       found = { held: [...held], split: [...split], operation };
     }
     if (kind === 'backward' || kind === 'weight-gradient') add(held, chunk, -1);
     if (kind === 'weight-gradient') add(split, chunk, -1);
   }
   if (found === undefined) throw new RangeError('A stage without operations has no peak');
-  return found;
+  return { ...found, most };
 }
 
 function sum(counts: readonly number[]): number {

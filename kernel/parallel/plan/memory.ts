@@ -2,12 +2,12 @@
 import { accounting, type Accounting, type AccountingName } from './accounting.ts';
 import { scheduleProfile, type Peak } from './in-flight.ts';
 import { layersOfVirtualStages, microBatchSize, type Job } from './job.ts';
-import { unitParameters } from './model-size.ts';
-import { tensorEdge } from '../../protocol/layout-rules.ts';
+import { stateBytes } from './states.ts';
+import { tensorEdge } from '../../protocol/tensor-rules.ts';
 
 /** Bytes of one rank by part. */
 export interface MemoryParts {
-  /** The rank's own parameters: its share where they are sharded. */
+  /** The rank's own parameters: its shards with ZeRO 3. */
   readonly weights: number;
   readonly gradients: number;
   /** Moments, and masters where weights are not f32. */
@@ -53,11 +53,12 @@ export function stageMemory(job: Job, name: AccountingName): StageMemory[] {
   const layers = layersOfVirtualStages(job);
   return peaks.map((peak, stage) => {
     const own = layers.filter((_, virtual) => virtual % stages === stage);
-    const states = stateBytes(job, bytes, stage, own);
+    const blocks = own.reduce((sum, count) => sum + count, 0);
+    const { units, ...states } = stateBytes(job, bytes, stage, blocks);
     const parts: MemoryParts = {
       ...states,
       activations: activationBytes(job, bytes, stage, own, peak),
-      communication: states.communication + boundaryBytes(job, bytes) + outboxBytes(job, name),
+      communication: units + boundaryBytes(job, bytes) + outboxBytes(job, name),
       logits: stage === stages - 1 ? logitBytes(job, bytes) : 0,
       process: bytes.process,
     };
@@ -70,42 +71,6 @@ function describe({ operation: { kind, microBatch, chunk }, held }: Peak, chunks
   const count = held.reduce((sum, one) => sum + one, 0);
   const part = chunks > 1 ? `, chunk ${chunk}` : '';
   return `${kind.replace('-', ' ')} of micro-batch ${microBatch}${part}: activations of ${count} held`;
-}
-
-/**
- * Weights, gradients and optimizer state of one rank, and the units that ZeRO has whole for a while: stage 2 the gradients of
- * the unit that is computed and of the one that is being reduced, stage 3 also the parameters of the unit in use and of the next.
- */
-export function stateBytes(
-  job: Job,
-  bytes: Pick<Accounting, 'weight' | 'gradient' | 'optimizer'>,
-  stage: number,
-  layersOfChunks: readonly number[],
-): Pick<MemoryParts, 'weights' | 'gradients' | 'optimizer' | 'communication'> {
-  const { zero, data, pipeline } = job.layout;
-  const { embedding, block, final } = unitParameters(job);
-  const blocks = layersOfChunks.reduce((sum, count) => sum + count, 0);
-  const units = Array<number>(blocks).fill(block);
-  if (stage === 0) units.unshift(embedding);
-  if (stage === pipeline - 1) units.push(final);
-  const whole = units.reduce((sum, unit) => sum + unit, 0);
-  // Each unit is padded to equal shares.
-  const shard = units.reduce((sum, unit) => sum + Math.ceil(unit / data), 0);
-  const pair = sharedByHead(job)
-    ? embedding + block
-    : units.reduce((most, unit, index) => Math.max(most, unit + (units[index + 1] ?? 0)), 0);
-  const isSharded = (from: number): boolean => data > 1 && zero >= from;
-  return {
-    weights: bytes.weight * (isSharded(3) ? shard : whole),
-    gradients: bytes.gradient * (isSharded(2) ? shard : whole),
-    optimizer: bytes.optimizer * (isSharded(1) ? shard : whole),
-    communication: pair * ((isSharded(2) ? bytes.gradient : 0) + (isSharded(3) ? bytes.weight : 0)),
-  };
-}
-
-/** Whether head and embedding are one unit, which then stays whole beside the block that is worked on. */
-function sharedByHead({ model, layout }: Job): boolean {
-  return model.tieHead && layout.pipeline === 1;
 }
 
 /** How much smaller a tensor rank's activations are: those between split layers, and those around the norms. */
@@ -141,7 +106,7 @@ function activationBytes(
   bytes: Accounting,
   stage: number,
   layersOfChunks: readonly number[],
-  { held, split }: Peak,
+  { held, most, split }: Peak,
 ): number {
   const { layout, model, sequenceLength: T } = job;
   const tokens = microBatchSize(job) * T;
@@ -149,22 +114,30 @@ function activationBytes(
   const { split: splitParts, around } = activationParts(job);
   const { activation: a, stream: r } = bytes;
   const block = blockBytesPerToken(job, bytes);
-  const input = (r * C) / around;
-  /** What keeps a block for its backward. */
+  const stream = (r * C) / around;
   const dropped = layout.activationCheckpointing ? 1 : (job.peculiarities?.recomputedShare ?? 0);
-  const kept = input + (1 - dropped) * block;
-  /** What the block in work needs besides: all of itself where it is computed again, and gradients. */
-  const gradients = ((3 * r + a) * C) / around + (a * 7 * C) / splitParts;
-  const work = dropped * block + gradients;
-  const outputGradients = (2 * a * C) / around + (a * 7 * C) / splitParts;
-  const ofChunks = layersOfChunks.reduce((sum, layers, chunk) => {
-    // A chunk's last output, beside the inputs of its blocks.
-    const one = layers * kept + input;
-    return sum + (held[chunk] ?? 0) * one + (split[chunk] ?? 0) * layers * outputGradients;
-  }, 0);
-  // Token and target ids, losses, the final norm.
-  const ends = 12 + (stage === layout.pipeline - 1 ? (a * C) / around + 8 : 0);
-  return tokens * (ofChunks + work + ends);
+  // Of a split backward the gradients of all products' outputs, in every micro-batch's memory once it has needed them.
+  const isSplit = split.some((count) => count > 0) && dropped === 0;
+  const outputs = isSplit ? (2 * a * C) / around + (a * 7 * C) / splitParts : 0;
+  /** What keeps a block for its backward: its output, and what is within. */
+  const kept = stream + (1 - dropped) * block + outputs;
+  let inFlight = 0;
+  for (const [chunk, layers] of layersOfChunks.entries()) {
+    const [isFirst, isLast] = [
+      stage === 0 && chunk === 0,
+      chunk === layout.chunks - 1 && stage === layout.pipeline - 1,
+    ];
+    // The input, ids at either end, the final norm with its statistics.
+    const ends = (isFirst ? 4 : 0) + (isLast ? 4 + (a * C) / around + 8 : 0);
+    // What came from another stage goes back into a pool that all chunks take from.
+    const slots = (bytes.keepsSlots ? most : held)[chunk] ?? 0;
+    const inputs = isFirst ? slots : (held[chunk] ?? 0);
+    inFlight += slots * (layers * kept + ends) + inputs * stream;
+  }
+  /** What the block in work needs besides: all of itself where it is computed again, gradients and scratch. */
+  const work = dropped * block + ((3 * r + a) * C) / around + (a * 7 * C) / splitParts;
+  // The losses of the whole batch are kept on every rank.
+  return tokens * (inFlight + work) + 4 * job.batchSize * T;
 }
 
 function logitBytes(job: Job, { logitTokens, logit }: Accounting): number {
@@ -174,12 +147,12 @@ function logitBytes(job: Job, { logitTokens, logit }: Accounting): number {
   return (tokens * model.vocabularySize * logit) / split;
 }
 
-/** One stream and one gradient that are being received, and as many that are being sent. */
+/** The stream or gradient that is being received ahead. */
 function boundaryBytes(job: Job, { stream }: Accounting): number {
   const { layout, model, sequenceLength } = job;
   if (layout.pipeline === 1) return 0;
   const { around } = activationParts(job);
-  return (4 * microBatchSize(job) * sequenceLength * model.width * stream) / around;
+  return (microBatchSize(job) * sequenceLength * model.width * stream) / around;
 }
 
 /** Shared memory of the collectives: an outbox for each group, one for each direction between neighbouring stages. */

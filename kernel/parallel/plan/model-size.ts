@@ -1,5 +1,5 @@
 /** Parameters and arithmetic of a model, whole and per tensor rank. */
-import { tensorEdge } from '../../protocol/layout-rules.ts';
+import { tensorEdge } from '../../protocol/tensor-rules.ts';
 import type { Job, Layout, PlannedModel } from './job.ts';
 
 /** Multiplied weights of one block: those of its matrices. */
@@ -22,23 +22,39 @@ export function weightParts({ tensor, tensorMode }: Layout): number {
   return tensorMode === '2.5d' ? q * q : tensor;
 }
 
+/** Flat buffers of equal length on one rank: `count` of them can take turns. */
+export interface ParameterBuffers {
+  /** Parameters of one. */
+  readonly length: number;
+  readonly count: number;
+}
+
+/** The buffers of one stage's rank, as `kernel/parallel/zero/layout.ts` lays them out: what decays apart from what does not. */
+export interface StageBuffers {
+  readonly all: readonly ParameterBuffers[];
+  /** Parameters altogether. */
+  readonly parameters: number;
+}
+
 /**
- * Parameters of one tensor rank in the units that are sharded, gathered and reduced together: the embedding, a block,
- * and the final norm with the head (whose weights are the embedding's where they are tied and lie on the same stage).
+ * The parameters of one tensor rank of a stage in the units that are sharded, gathered and reduced together: token table,
+ * positions, each block, final norm, and the head where it is not the token table. A tied head on another stage than the
+ * embedding has a table of its own, kept in step.
  */
-export function unitParameters(job: Job): { embedding: number; block: number; final: number; tied: number } {
-  const { model, layout } = job;
-  const { width: C, contextLength } = model;
+export function stageBuffers({ model, layout }: Job, stage: number, blocks: number): StageBuffers {
+  const { width: C, contextLength, llama, vocabularySize, tieHead } = model;
   const parts = weightParts(layout);
-  const vocabulary = Math.ceil(model.vocabularySize / parts) * C;
   const vectors = blockVectors(model);
-  const finalNorm = (model.llama === undefined ? 2 : 1) * C;
-  return {
-    embedding: vocabulary + contextLength * C,
-    block: Math.ceil((blockMatrices(model) + vectors.split) / parts) + vectors.whole,
-    final: finalNorm + (model.tieHead && layout.pipeline === 1 ? 0 : vocabulary),
-    tied: model.tieHead ? vocabulary : 0,
-  };
+  const [isFirst, isLast] = [stage === 0, stage === layout.pipeline - 1];
+  const tables = (isFirst ? 1 : 0) + (isLast && !(tieHead && isFirst) ? 1 : 0);
+  const all = [
+    { length: Math.ceil(vocabularySize / parts) * C, count: tables },
+    { length: contextLength * C, count: isFirst ? 1 : 0 },
+    { length: Math.ceil(blockMatrices(model) / parts), count: blocks },
+    { length: Math.ceil(vectors.split / parts) + vectors.whole, count: blocks },
+    { length: (llama === undefined ? 2 : 1) * C, count: isLast ? 1 : 0 },
+  ].filter(({ length, count }) => length > 0 && count > 0);
+  return { all, parameters: all.reduce((sum, { length, count }) => sum + length * count, 0) };
 }
 
 /** Trainable parameters of the whole model, tied ones once. */

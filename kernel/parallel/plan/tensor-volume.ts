@@ -6,7 +6,7 @@
  * arXiv 2104.05343), 2.5D the same on d copies of w (Wang et al. 2021, arXiv 2105.14500), 3D an all-gather of x and w and a
  * reduce-scatter of y along the three edges of a cube (Bian et al. 2021, arXiv 2105.14450).
  */
-import { tensorEdge } from '../../protocol/layout-rules.ts';
+import { tensorEdge } from '../../protocol/tensor-rules.ts';
 import type { Layout } from './job.ts';
 
 /** A linear layer: tokens, inputs, outputs, and how 1D splits it. */

@@ -7,7 +7,7 @@ import { scheduleProfile } from './in-flight.ts';
 import { layersOfVirtualStages, worldSize, type Job } from './job.ts';
 import { gatherSeconds, wireOf } from './links.ts';
 import type { Machine } from './machine.ts';
-import { modelOperations, unitParameters } from './model-size.ts';
+import { blockMatrices, modelOperations, stageBuffers, weightParts } from './model-size.ts';
 
 /** Seconds of a step; the parts are those of the busiest stage and add up to `step`. */
 export interface StepSeconds {
@@ -80,22 +80,23 @@ function mean(times: readonly OperationTimes[]): number {
 }
 
 /** The most parameters that one stage's rank has. */
-function heaviestStage(job: Job): { parameters: number; largestUnit: number } {
-  const { pipeline, chunks } = job.layout;
-  const { embedding, block, final } = unitParameters(job);
+function mostParameters(job: Job): number {
+  const { pipeline } = job.layout;
   const layers = layersOfVirtualStages(job);
-  const parameters = Array.from({ length: pipeline }, (_, stage) => {
-    let count = (stage === 0 ? embedding : 0) + (stage === pipeline - 1 ? final : 0);
-    for (let chunk = 0; chunk < chunks; chunk++) count += block * (layers[chunk * pipeline + stage] ?? 0);
-    return count;
+  const counts = Array.from({ length: pipeline }, (_, stage) => {
+    const blocks = layers.reduce(
+      (sum, count, virtual) => sum + (virtual % pipeline === stage ? count : 0),
+      0,
+    );
+    return stageBuffers(job, stage, blocks).parameters;
   });
-  return { parameters: Math.max(...parameters), largestUnit: Math.max(embedding, block, final) };
+  return Math.max(...counts);
 }
 
 /**
- * Gradients are summed over data ranks once a step (ZeRO 0 and 1) or once a micro-batch (2 and 3, which keep no whole
- * gradients); parameters are gathered after the update (1 and 2) or twice a micro-batch (3). Sums hide behind the last
- * backward (2 and 3: all of them), gathers of stage 3 behind all arithmetic; what follows the update hides behind nothing.
+ * Gradients are summed over data ranks once a micro-batch by our engine and by ZeRO 2 and 3, which keep no whole gradients, and
+ * once a step by others; parameters are gathered after the update (1 and 2) or twice a micro-batch (3). Sums hide behind
+ * backwards, gathers of stage 3 behind all arithmetic; what follows the update hides behind nothing.
  */
 function dataSeconds(
   job: Job,
@@ -107,29 +108,24 @@ function dataSeconds(
   if (n === 1) return { data: 0, dataTotal: 0 };
   const bytes = accounting(machine.accounting, job.precision);
   const wire = wireOf(machine, layout, 'data');
-  const { parameters, largestUnit } = heaviestStage(job);
-  const units = Math.max(1, Math.round(parameters / largestUnit));
+  const parameters = mostParameters(job);
+  const block = blockMatrices(job.model) / weightParts(layout);
+  const units = Math.max(1, Math.round(parameters / block));
   const seconds = (size: number): number =>
     gatherSeconds(wire, n, parameters * size) + (units - 1) * Math.log2(n) * wire.latency;
   const gradient = seconds(peculiarities.reducedBytes ?? bytes.gradient);
   const weight = seconds(bytes.weight);
-  const sums = gradient * (zero >= 2 ? microBatches : 1);
-  const gathers = zero === 0 ? gradient : zero === 3 ? 2 * microBatches * weight : weight;
-  const dataTotal = sums + gathers;
+  const sums = zero >= 2 || bytes.reducesEach ? microBatches : 1;
+  // An all-reduce is a reduce-scatter and an all-gather.
+  const reduced = gradient * sums * (zero === 0 ? 2 : 1);
+  const gathers = zero === 0 ? 0 : zero === 3 ? 2 * microBatches * weight : weight;
+  const dataTotal = reduced + gathers;
   if (peculiarities.noOverlap) return { data: dataTotal, dataTotal };
-  // What cannot be hidden is at least the first or last unit's.
-  const edge = (largestUnit / parameters) * gradient;
-  const hidden = (size: number, behind: number): number => Math.max(edge, size - behind);
-  switch (zero) {
-    case 0:
-      return { data: hidden(dataTotal, compute.backward), dataTotal };
-    case 1:
-      return { data: hidden(sums, compute.backward) + gathers, dataTotal };
-    case 2:
-      return { data: hidden(sums, compute.backward * microBatches) + gathers, dataTotal };
-    case 3:
-      return { data: hidden(dataTotal, compute.all), dataTotal };
-  }
+  // The last unit's gradients at least have nothing to hide behind.
+  const unhidden = (size: number, behind: number): number => Math.max(gradient / units, size - behind);
+  const data =
+    zero === 3 ? unhidden(dataTotal, compute.all) : unhidden(reduced, compute.backward * sums) + gathers;
+  return { data, dataTotal };
 }
 
 /** AdamW reads weights (or masters), gradients and moments and writes all but the gradients. */
@@ -138,7 +134,7 @@ function optimizerSeconds(job: Job, machine: Machine): number {
   const shares = job.layout.zero >= 1 ? job.layout.data : 1;
   const masters = optimizer > 8 ? optimizer : optimizer + weight;
   const bytes = 2 * masters + gradient + (optimizer > 8 ? weight : 0);
-  return ((heaviestStage(job).parameters / shares) * bytes) / ratesOf(job, machine).memory;
+  return ((mostParameters(job) / shares) * bytes) / ratesOf(job, machine).memory;
 }
 
 /** Model operations over the peak of all devices, in (0, 1); of the shared device once. */
