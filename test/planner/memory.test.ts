@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { jobOf, type Job } from '../../kernel/parallel/plan/job.ts';
-import { stageMemory } from '../../kernel/parallel/plan/memory.ts';
+import { outboxBytes, stageMemory } from '../../kernel/parallel/plan/memory.ts';
 import { Mesh } from '../../kernel/parallel/mesh.ts';
 import type { ParallelConfiguration, TrainingConfiguration } from '../../kernel/protocol/configuration.ts';
 import { resolveConfiguration } from '../../kernel/protocol/configuration-schema.ts';
@@ -38,12 +38,11 @@ const grid: [ParallelConfiguration, TrainingConfiguration?][] = [
 function forecastBytes(job: Job): number[] {
   const { data, pipeline, tensor } = job.layout;
   const mesh = new Mesh({ data, pipeline, tensor });
-  const outboxes = 2 ** 20 * ((data > 1 ? 1 : 0) + (pipeline > 1 ? 4 : 0));
   const stages = stageMemory(job, 'native');
   return mesh.ranks().map((rank) => {
     const found = stages[mesh.place(rank).pipeline];
     assert.ok(found);
-    return found.total - found.process - found.logits - outboxes;
+    return found.total - found.process - found.logits - outboxBytes(job, 'native');
   });
 }
 

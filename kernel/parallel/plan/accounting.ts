@@ -42,8 +42,8 @@ export function accounting(name: AccountingName, precision: Job['precision']): A
     const activation = half ? 2 : 4;
     return {
       ...{ weight: 4, gradient: 4, optimizer: 8, activation, stream: 4 },
-      // Node with the engine, its threads' working space and packed operands: measured at three batch sizes.
-      ...{ logitTokens: 512, logit: 2 * activation, process: 75e6 },
+      // Node with the program, the engine, its threads' working space and packed operands: measured.
+      ...{ logitTokens: 512, logit: 2 * activation, process: 82e6 },
       // So that the order of summation does not depend on the stage.
       ...{ shardAlignment: 64, reducesEach: true, keepsSlots: true },
     };

@@ -30,11 +30,22 @@ export function forecast(job: Job, machine: Machine): Forecast {
   return complete(job, machine, stageMemory(job, machine.accounting), stepSeconds(job, machine));
 }
 
-/** The same with times that are close instead of played (see `stepSeconds`); undefined when it does not fit. */
-export function estimate(job: Job, machine: Machine): Forecast | undefined {
-  const memory = stageMemory(job, machine.accounting);
-  if (bytesOfDevice(job, machine, memory) > machine.memory) return undefined;
-  return complete(job, machine, memory, stepSeconds(job, machine, { estimate: true }));
+/** What a search compares: close to the forecast, and a tenth of its work. */
+export interface Estimate {
+  readonly job: Job;
+  readonly deviceBytes: number;
+  /** Of a step. */
+  readonly seconds: number;
+}
+
+/** An estimate; undefined when it does not fit. */
+export function estimate(job: Job, machine: Machine): Estimate | undefined {
+  const { pipeline } = job.layout;
+  // One of these is the fullest: the first hold most activations, the last has the logits.
+  const ends = machine.shared || pipeline <= 3 ? undefined : [0, 1, pipeline - 1];
+  const deviceBytes = bytesOfDevice(job, machine, stageMemory(job, machine.accounting, ends));
+  if (deviceBytes > machine.memory) return undefined;
+  return { job, deviceBytes, seconds: stepSeconds(job, machine, { estimate: true }).step };
 }
 
 function complete(job: Job, machine: Machine, memory: StageMemory[], seconds: StepSeconds): Forecast {

@@ -30,7 +30,7 @@ export interface StageMemory extends MemoryParts {
   readonly moment: string;
 }
 
-/** Bytes of an outbox or a ring buffer of a group of the shared-memory collectives. */
+/** Bytes of half an outbox of the shared-memory collectives. */
 const OUTBOX = 2 ** 20;
 
 /** The names of the parts, in the order of tables. */
@@ -44,14 +44,16 @@ export const memoryParts = [
   'process',
 ] as const satisfies (keyof MemoryParts)[];
 
-/** Memory of each stage's ranks. Throws a RangeError when the schedule does not exist. */
-export function stageMemory(job: Job, name: AccountingName): StageMemory[] {
+/** Memory of each stage's ranks, or of those of `only`. Throws a RangeError when the schedule does not exist. */
+export function stageMemory(job: Job, name: AccountingName, only?: readonly number[]): StageMemory[] {
   const { layout } = job;
   const { pipeline: stages, chunks, microBatches } = layout;
   const bytes = accounting(name, job.precision);
   const { peaks } = scheduleProfile(layout.schedule, { stages, microBatches, chunks });
   const layers = layersOfVirtualStages(job);
-  return peaks.map((peak, stage) => {
+  return (only ?? [...peaks.keys()]).flatMap((stage) => {
+    const peak = peaks[stage];
+    if (peak === undefined) return [];
     const own = layers.filter((_, virtual) => virtual % stages === stage);
     const blocks = own.reduce((sum, count) => sum + count, 0);
     const { units, ...states } = stateBytes(job, bytes, stage, blocks);
@@ -155,8 +157,9 @@ function boundaryBytes(job: Job, { stream }: Accounting): number {
   return (microBatchSize(job) * sequenceLength * model.width * stream) / around;
 }
 
-/** Shared memory of the collectives: an outbox for each group, one for each direction between neighbouring stages. */
-function outboxBytes({ layout: { data, tensor, pipeline } }: Job, name: AccountingName): number {
+/** Shared memory of the collectives: two halves of every member's outbox, which all of a group read; neighbouring stages' pairs. */
+export function outboxBytes({ layout: { data, tensor, pipeline } }: Job, name: AccountingName): number {
   if (name === 'mixed') return 0; // counted with the process
-  return OUTBOX * ((data > 1 ? 1 : 0) + (tensor > 1 ? 1 : 0) + (pipeline > 1 ? 4 : 0));
+  const members = (data > 1 ? data : 0) + (tensor > 1 ? tensor : 0) + (pipeline > 1 ? 2 : 0);
+  return 2 * OUTBOX * members;
 }

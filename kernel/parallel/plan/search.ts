@@ -1,6 +1,6 @@
 /** The best layouts of a job on a machine: all that fit are estimated, the quickest of them forecast exactly. */
 import type { ScheduleName } from '../pipeline/schedule.ts';
-import { estimate, forecast, type Forecast } from './forecast.ts';
+import { estimate, forecast, type Estimate, type Forecast } from './forecast.ts';
 import { worldSize, type Job, type Layout } from './job.ts';
 import type { Machine } from './machine.ts';
 
@@ -21,23 +21,26 @@ export interface Search {
  */
 export function bestLayouts(job: Job, machine: Machine, search: Search = {}): Forecast[] {
   const { ranks = worldSize(job.layout), count = 5 } = search;
-  const found: Forecast[] = [];
+  const found: Estimate[] = [];
   for (const layout of layouts(job, machine, ranks)) {
     const one = estimate({ ...job, layout }, machine);
     if (one !== undefined) found.push(one);
   }
   return found
-    .sort(byTime)
+    .sort(byTime(({ seconds }) => seconds))
     .slice(0, EXACT * count)
     .map((one) => forecast(one.job, machine))
-    .sort(byTime)
+    .filter(({ fits }) => fits)
+    .sort(byTime(({ seconds }) => seconds.step))
     .slice(0, count);
 }
 
-/** A thousandth of the time is not worth more memory. */
-function byTime(a: Forecast, b: Forecast): number {
-  const [quick, slow] = [Math.min(a.seconds.step, b.seconds.step), Math.max(a.seconds.step, b.seconds.step)];
-  return slow - quick > quick / 1000 ? a.seconds.step - b.seconds.step : a.deviceBytes - b.deviceBytes;
+/** The quicker first; times within a thousandth of each other are as good, and then less memory is better. */
+function byTime<T extends { readonly deviceBytes: number }>(
+  timeOf: (one: T) => number,
+): (a: T, b: T) => number {
+  const thousandths = (one: T): number => Math.round(1000 * Math.log(timeOf(one)));
+  return (a, b) => thousandths(a) - thousandths(b) || a.deviceBytes - b.deviceBytes;
 }
 
 function divisors(n: number): number[] {
