@@ -76,7 +76,7 @@ test('every problem is told at once, as train() tells it', async () => {
   assert.equal(reply.ename, 'LabError');
   assert.match(reply.evalue ?? '', /training\.steps is 0: allowed is at least 1/);
   assert.match(reply.evalue ?? '', /training\.batchSize is 7: allowed is a multiple of 2/);
-  assert.match(reply.evalue ?? '', /parallel\.tensor is 5: allowed is a number that splits the 12 heads/);
+  assert.match(reply.evalue ?? '', /parallel\.tensor is 5: allowed are divisors of model\.heads, 12/);
   const machine = await run("plan(config, { machine: 'tpu' })");
   assert.match(machine.reply.evalue ?? '', /machine is "tpu": allowed is this, a100-40gb/);
 });

@@ -32,6 +32,8 @@ const grid: [ParallelConfiguration, TrainingConfiguration?][] = [
   [{ pipeline: 2, microBatches: 4, schedule: 'interleaved', chunks: 3 }],
   [{ data: 2, pipeline: 2, microBatches: 4, zero: 1, schedule: 'zero-bubble' }],
   [{ data: 2, pipeline: 2, microBatches: 2, zero: 3 }, { activationCheckpointing: true }],
+  [{ tensor: 3, microBatches: 2 }, { precision: 'bf16' }],
+  [{ data: 2, pipeline: 2, tensor: 3, microBatches: 4, zero: 2 }],
 ];
 
 /** Bytes of tensors that are forecast for each rank: without the process, the engine's logits and shared memory. */

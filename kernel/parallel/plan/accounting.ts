@@ -18,6 +18,8 @@ export interface Accounting {
   readonly logit: number;
   /** What a process has before it holds a model. */
   readonly process: number;
+  /** Whether tensor ranks share the vocabulary: table, head, logits and their softmax. */
+  readonly splitsVocabulary: boolean;
   /** Parameters that shards are whole multiples of. */
   readonly shardAlignment: number;
   /** Whether memory of a chunk's activations is kept for that chunk, so that each has its own most. */
@@ -45,31 +47,16 @@ export function accounting(name: AccountingName, precision: Job['precision']): A
       // Node with the program, the engine, its threads' working space and packed operands: measured.
       ...{ logitTokens: 512, logit: 2 * activation, process: 82e6 },
       // So that the order of summation does not depend on the stage.
-      ...{ shardAlignment: 64, reducesEach: true, keepsSlots: true },
+      ...{ shardAlignment: 64, reducesEach: true, keepsSlots: true, splitsVocabulary: false },
     };
   }
+  const others = {
+    // The CUDA context, libraries and NCCL's buffers.
+    process: 1.5e9,
+    ...{ logitTokens: Infinity, splitsVocabulary: true, shardAlignment: 1 },
+    ...{ reducesEach: false, keepsSlots: false },
+  };
   return half
-    ? {
-        ...{ weight: 2, gradient: 2, optimizer: 12, activation: 2, stream: 2 },
-        // The CUDA context, libraries and NCCL's buffers.
-        ...{
-          logitTokens: Infinity,
-          logit: 6,
-          process: 1.5e9,
-          shardAlignment: 1,
-          reducesEach: false,
-          keepsSlots: false,
-        },
-      }
-    : {
-        ...{ weight: 4, gradient: 4, optimizer: 8, activation: 4, stream: 4 },
-        ...{
-          logitTokens: Infinity,
-          logit: 8,
-          process: 1.5e9,
-          shardAlignment: 1,
-          reducesEach: false,
-          keepsSlots: false,
-        },
-      };
+    ? { ...others, weight: 2, gradient: 2, optimizer: 12, activation: 2, stream: 2, logit: 6 }
+    : { ...others, weight: 4, gradient: 4, optimizer: 8, activation: 4, stream: 4, logit: 8 };
 }

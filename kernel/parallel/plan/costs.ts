@@ -54,9 +54,9 @@ function blockCost(job: Job, machine: Machine, rates: Rates, bytes: Accounting):
   const inner = N * ((llama ? 6 : 4) * a * C + (bytes.stream === 4 ? 0 : 2 * a * hidden * (llama ? 1.5 : 1)));
   // Scores written, masked, normalised, dropped out and read again.
   const scores = materialized ? N * H * T * 13 : 0;
-  const memory =
-    (norms / around + (inner + scores) / split + packedBytes(blockMatrices(model), job, machine)) /
-    rates.memory;
+  // Our products pack the weights from memory each time; GPUs read them while they multiply.
+  const packed = machine.accounting === 'native' ? (4 * blockMatrices(model)) / layout.tensor : 0;
+  const memory = (norms / around + (inner + scores) / split + packed) / rates.memory;
   const volume = blockVolume(layout, N, C, hidden, llama?.keyValueWidth ?? C);
   const isAgain = layout.activationCheckpointing;
   const again = isAgain ? 1 : (peculiarities.recomputedShare ?? 0);
@@ -72,11 +72,6 @@ function blockCost(job: Job, machine: Machine, rates: Rates, bytes: Accounting):
     memory: [memory, memory * (2 + again)],
     tensor: [tensorForward, tensorBackward + (isAgain ? tensorForward : 0)],
   };
-}
-
-/** Bytes that a pass over weights moves: our products pack them from memory each time, GPUs read them while they multiply. */
-function packedBytes(weights: number, { layout }: Job, machine: Machine): number {
-  return machine.accounting === 'native' ? (4 * weights) / layout.tensor : 0;
 }
 
 /** Seconds in which so many elements come to a tensor rank in so many all-reduces. */
@@ -100,13 +95,16 @@ function vocabularySeconds(job: Job, machine: Machine): number {
 function headCost(job: Job, machine: Machine, rates: Rates, bytes: Accounting): Cost {
   const { model, layout, sequenceLength: T } = job;
   const N = microBatchSize(job) * T;
-  const product = (2 * N * model.width * model.vocabularySize) / layout.tensor / rates.products;
-  const packed = packedBytes(model.width * model.vocabularySize, job, machine) / rates.memory;
-  const logits = (N * model.vocabularySize * bytes.logit) / layout.tensor / rates.memory;
+  const weights = model.width * model.vocabularySize;
+  const parts = bytes.splitsVocabulary ? layout.tensor : 1;
+  const product = (2 * N * weights) / parts / rates.products;
+  const packed = machine.accounting === 'native' ? (4 * weights) / parts / rates.memory : 0;
+  const logits = (N * model.vocabularySize * bytes.logit) / parts / rates.memory;
+  const summed = bytes.splitsVocabulary ? vocabularySeconds(job, machine) : 0;
   return {
     products: [product, 2 * product],
     memory: [logits + packed, logits + 2 * packed],
-    tensor: [0, vocabularySeconds(job, machine)],
+    tensor: [0, summed],
   };
 }
 
@@ -123,7 +121,7 @@ export function virtualStageCosts(job: Job, machine: Machine): Cost[] {
       return [count * forward + headForward, count * backward + headBackward];
     };
     const [tensorForward, tensorBackward] = of('tensor');
-    const embedding = virtual === 0 ? vocabularySeconds(job, machine) : 0;
+    const embedding = virtual === 0 && bytes.splitsVocabulary ? vocabularySeconds(job, machine) : 0;
     return {
       products: of('products'),
       memory: of('memory'),

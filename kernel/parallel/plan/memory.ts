@@ -142,11 +142,11 @@ function activationBytes(
   return tokens * (inFlight + work) + 4 * job.batchSize * T;
 }
 
-function logitBytes(job: Job, { logitTokens, logit }: Accounting): number {
+function logitBytes(job: Job, { logitTokens, logit, splitsVocabulary }: Accounting): number {
   const { model, sequenceLength } = job;
   const tokens = Math.min(microBatchSize(job) * sequenceLength, logitTokens);
   const { split } = activationParts(job);
-  return (tokens * model.vocabularySize * logit) / split;
+  return (tokens * model.vocabularySize * logit) / (splitsVocabulary ? split : 1);
 }
 
 /** The stream or gradient that is being received ahead. */

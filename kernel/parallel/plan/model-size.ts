@@ -1,5 +1,6 @@
 /** Parameters and arithmetic of a model, whole and per tensor rank. */
 import { tensorEdge } from '../../protocol/tensor-rules.ts';
+import type { Accounting } from './accounting.ts';
 import type { Job, Layout, PlannedModel } from './job.ts';
 
 /** Multiplied weights of one block: those of its matrices. */
@@ -41,14 +42,19 @@ export interface StageBuffers {
  * positions, each block, final norm, and the head where it is not the token table. A tied head on another stage than the
  * embedding has a table of its own, kept in step.
  */
-export function stageBuffers({ model, layout }: Job, stage: number, blocks: number): StageBuffers {
+export function stageBuffers(
+  { model, layout }: Job,
+  { splitsVocabulary }: Pick<Accounting, 'splitsVocabulary'>,
+  stage: number,
+  blocks: number,
+): StageBuffers {
   const { width: C, contextLength, llama, vocabularySize, tieHead } = model;
   const parts = weightParts(layout);
   const vectors = blockVectors(model);
   const [isFirst, isLast] = [stage === 0, stage === layout.pipeline - 1];
   const tables = (isFirst ? 1 : 0) + (isLast && !(tieHead && isFirst) ? 1 : 0);
   const all = [
-    { length: Math.ceil(vocabularySize / parts) * C, count: tables },
+    { length: Math.ceil(vocabularySize / (splitsVocabulary ? parts : 1)) * C, count: tables },
     { length: contextLength * C, count: isFirst ? 1 : 0 },
     { length: Math.ceil(blockMatrices(model) / parts), count: blocks },
     { length: Math.ceil(vectors.split / parts) + vectors.whole, count: blocks },

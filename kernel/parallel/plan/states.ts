@@ -22,7 +22,7 @@ const TURNS = 2;
  */
 export function stateBytes(job: Job, bytes: Accounting, stage: number, blocks: number): StateBytes {
   const { data, zero, microBatches } = job.layout;
-  const { all } = stageBuffers(job, stage, blocks);
+  const { all } = stageBuffers(job, bytes, stage, blocks);
   const alignment = bytes.shardAlignment;
   let [whole, shards, turns] = [0, 0, 0];
   for (const { length, count } of all) {

@@ -1,7 +1,7 @@
 /** Seconds of a step by part: products, what only passes over memory, communication, the bubble, the optimizer. */
 import { pipelineSchedule } from '../pipeline/schedule.ts';
 import { simulate, type OperationTimes } from '../pipeline/simulate.ts';
-import { accounting } from './accounting.ts';
+import { accounting, type Accounting } from './accounting.ts';
 import { costParts, ratesOf, sendSeconds, virtualStageCosts, type Cost } from './costs.ts';
 import { scheduleProfile } from './in-flight.ts';
 import { layersOfVirtualStages, worldSize, type Job } from './job.ts';
@@ -80,7 +80,7 @@ function mean(times: readonly OperationTimes[]): number {
 }
 
 /** The most parameters that one stage's rank has. */
-function mostParameters(job: Job): number {
+function mostParameters(job: Job, bytes: Accounting): number {
   const { pipeline } = job.layout;
   const layers = layersOfVirtualStages(job);
   const counts = Array.from({ length: pipeline }, (_, stage) => {
@@ -88,7 +88,7 @@ function mostParameters(job: Job): number {
       (sum, count, virtual) => sum + (virtual % pipeline === stage ? count : 0),
       0,
     );
-    return stageBuffers(job, stage, blocks).parameters;
+    return stageBuffers(job, bytes, stage, blocks).parameters;
   });
   return Math.max(...counts);
 }
@@ -108,7 +108,7 @@ function dataSeconds(
   if (n === 1) return { data: 0, dataTotal: 0 };
   const bytes = accounting(machine.accounting, job.precision);
   const wire = wireOf(machine, layout, 'data');
-  const parameters = mostParameters(job);
+  const parameters = mostParameters(job, bytes);
   const block = blockMatrices(job.model) / weightParts(layout);
   const units = Math.max(1, Math.round(parameters / block));
   const seconds = (size: number): number =>
@@ -130,11 +130,12 @@ function dataSeconds(
 
 /** AdamW reads weights (or masters), gradients and moments and writes all but the gradients. */
 function optimizerSeconds(job: Job, machine: Machine): number {
-  const { weight, gradient, optimizer } = accounting(machine.accounting, job.precision);
+  const bytes = accounting(machine.accounting, job.precision);
+  const { weight, gradient, optimizer } = bytes;
   const shares = job.layout.zero >= 1 ? job.layout.data : 1;
   const masters = optimizer > 8 ? optimizer : optimizer + weight;
-  const bytes = 2 * masters + gradient + (optimizer > 8 ? weight : 0);
-  return ((mostParameters(job) / shares) * bytes) / ratesOf(job, machine).memory;
+  const moved = 2 * masters + gradient + (optimizer > 8 ? weight : 0);
+  return ((mostParameters(job, bytes) / shares) * moved) / ratesOf(job, machine).memory;
 }
 
 /** Model operations over the peak of all devices, in (0, 1); of the shared device once. */
