@@ -277,7 +277,7 @@ test('help says how to use the command and each of its parts; what it does not k
   assert.equal((await place.run()).code, 2);
   const unknown = await place.run('fly');
   assert.equal(unknown.code, 2);
-  assert.match(unknown.stderr, /"fly" is no command: train, runs/);
+  assert.match(unknown.stderr, /"fly" is no command: train, plan, runs/);
   const group = await place.run('daemon', 'restart');
   assert.equal(group.code, 2);
   assert.match(group.stderr, /"daemon restart" is no command: daemon start, daemon status, daemon stop/);
