@@ -1,7 +1,8 @@
 /** `plan()` in cells, through a real kernel. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { startKernel, type ExecuteReply, type KernelClient } from '../../kernel/jupyter/client.ts';
+import type { ExecuteReply } from '../../kernel/jupyter/client-messages.ts';
+import { startKernel, type KernelClient } from '../../kernel/jupyter/client.ts';
 import type { JupyterMessage } from '../../kernel/jupyter/wire.ts';
 import { createTestHome, type TestHome } from '../daemon-home.ts';
 

@@ -18,6 +18,8 @@ export interface Accounting {
   readonly logit: number;
   /** What a process has before it holds a model. */
   readonly process: number;
+  /** Whether the outputs of norms and of the activation are made again in the backward instead of kept. */
+  readonly remakesInputs: boolean;
   /** Whether tensor ranks share the vocabulary: table, head, logits and their softmax. */
   readonly splitsVocabulary: boolean;
   /** Parameters that shards are whole multiples of. */
@@ -33,7 +35,7 @@ export type AccountingName = 'native' | 'mixed';
 
 /**
  * `native`: weights, gradients and both moments are f32 whatever the precision; of bf16 are the activations that are
- * multiplied (`kernel/training/model.ts`). Logits exist for 512 tokens at a time, once more packed for a product.
+ * multiplied (`kernel/training/model.ts`). Logits exist for 256 tokens at a time, once more packed for a product.
  *
  * `mixed`: 2 bytes of a weight, 2 of a gradient, 12 of optimizer state (f32 master and moments), as in the ZeRO paper
  * (Rajbhandari et al. 2020, section 3.1); activations and stream in 2 bytes; logits whole, in 2 and 4 bytes.
@@ -45,16 +47,17 @@ export function accounting(name: AccountingName, precision: Job['precision']): A
     return {
       ...{ weight: 4, gradient: 4, optimizer: 8, activation, stream: 4 },
       // Node with the program, the engine, its threads' working space and packed operands: measured.
-      ...{ logitTokens: 512, logit: 2 * activation, process: 82e6 },
+      ...{ logitTokens: 256, logit: 2 * activation, process: 82e6 },
       // So that the order of summation does not depend on the stage.
       ...{ shardAlignment: 64, reducesEach: true, keepsSlots: true, splitsVocabulary: false },
+      remakesInputs: true,
     };
   }
   const others = {
     // The CUDA context, libraries and NCCL's buffers.
     process: 1.5e9,
     ...{ logitTokens: Infinity, splitsVocabulary: true, shardAlignment: 1 },
-    ...{ reducesEach: false, keepsSlots: false },
+    ...{ reducesEach: false, keepsSlots: false, remakesInputs: false },
   };
   return half
     ? { ...others, weight: 2, gradient: 2, optimizer: 12, activation: 2, stream: 2, logit: 6 }

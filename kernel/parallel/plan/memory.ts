@@ -88,14 +88,14 @@ export function activationParts({ layout: { tensor, tensorMode }, peculiarities 
 }
 
 /** Bytes that one token leaves on one block, without the block's input. */
-function blockBytesPerToken(job: Job, { activation: a, stream: r }: Accounting): number {
+function blockBytesPerToken(job: Job, { activation: a, stream: r, remakesInputs }: Accounting): number {
   const { model, sequenceLength: T, peculiarities = {} } = job;
   const { width: C, heads: H, llama, dropout } = model;
   const { split, around } = activationParts(job);
-  const hidden = llama ? 3 * llama.hiddenWidth : 8 * C;
+  const hidden = llama ? 3 * llama.hiddenWidth : remakesInputs ? 4 * C : 8 * C;
   const qkv = C + 2 * (llama?.keyValueWidth ?? C);
   // Both norms' outputs, the stream between the branches; statistics of the norms are 4 f32 a token.
-  const norms = 2 * a * C + r * C + (dropout > 0 && r === 2 ? 2 * C : 0);
+  const norms = (remakesInputs ? 0 : 2 * a * C) + r * C + (dropout > 0 && r === 2 ? 2 * C : 0);
   const attention = a * (qkv + C) + 4 * H;
   // Scores before and after the softmax and its dropout, and the mask (Korthikanti et al. 2022, equation 1).
   const scores = peculiarities.materializedAttention ? 5 * H * T : 0;
@@ -118,9 +118,11 @@ function activationBytes(
   const block = blockBytesPerToken(job, bytes);
   const stream = (r * C) / around;
   const dropped = layout.activationCheckpointing ? 1 : (job.peculiarities?.recomputedShare ?? 0);
-  // Of a split backward the gradients of all products' outputs, in every micro-batch's memory once it has needed them.
+  // Of a split backward the gradients of all products' outputs, and inputs that are not kept, in every micro-batch's
+  // memory once it has needed them.
   const isSplit = split.some((count) => count > 0) && dropped === 0;
-  const outputs = isSplit ? (2 * a * C) / around + (a * 7 * C) / splitParts : 0;
+  const norms = bytes.remakesInputs ? 2 * a * C : 0;
+  const outputs = isSplit ? (2 * a * C + norms) / around + (a * 7 * C) / splitParts : 0;
   /** What keeps a block for its backward: its output, and what is within. */
   const kept = stream + (1 - dropped) * block + outputs;
   let inFlight = 0;
@@ -137,7 +139,8 @@ function activationBytes(
     inFlight += slots * (layers * kept + ends) + inputs * stream;
   }
   /** What the block in work needs besides: all of itself where it is computed again, gradients and scratch. */
-  const work = dropped * block + ((3 * r + a) * C) / around + (a * 7 * C) / splitParts;
+  const made = bytes.remakesInputs ? (a * C) / around + (a * 4 * C) / splitParts : 0;
+  const work = dropped * block + ((3 * r + a) * C) / around + (a * 7 * C) / splitParts + made;
   // The losses of the whole batch are kept on every rank.
   return tokens * (inFlight + work) + 4 * job.batchSize * T;
 }

@@ -3,6 +3,8 @@ import { describe, it } from 'node:test';
 import type { Engine, Tensor } from '../../engine/engine.ts';
 import { openEngine } from '../../engine/open.ts';
 import { joinSharedMemory, type SharedMemoryCollective } from '../collective/shared-memory.ts';
+import type { Layout } from '../plan/job.ts';
+import { linearVolume } from '../plan/tensor-volume.ts';
 import { CubeLinear } from './cube-linear.ts';
 import { SummaLinear } from './summa-linear.ts';
 import { TensorGrid, type GridShape } from './tensor-grid.ts';
@@ -51,38 +53,40 @@ function ranksOf(shape: GridShape, kind: typeof SummaLinear | typeof CubeLinear,
   });
 }
 
-function tensor(engine: Engine, tile: Tile, matrix?: Dense): Tensor {
+function tensorOf(engine: Engine, tile: Tile, matrix?: Dense): Tensor {
   const made = engine.allocate('f32', tile.rows === 1 ? [tile.columns] : shapeOf(tile));
   if (matrix) engine.write(made, cut(matrix, tile));
   else engine.fill(made, Number.NaN);
   return made;
 }
 
-const grids: [string, GridShape, typeof SummaLinear | typeof CubeLinear, LinearSize][] = [
-  ['2D on 4', { rows: 2, columns: 2, layers: 1 }, SummaLinear, { N: 6, I: 10, O: 14 }],
-  ['2D on 9', { rows: 3, columns: 3, layers: 1 }, SummaLinear, { N: 9, I: 15, O: 6 }],
-  ['2.5D on 8', { rows: 2, columns: 2, layers: 2 }, SummaLinear, { N: 12, I: 6, O: 10 }],
-  ['2.5D on 12', { rows: 2, columns: 2, layers: 3 }, SummaLinear, { N: 12, I: 14, O: 4 }],
-  ['3D on 8', { rows: 2, columns: 2, layers: 2 }, CubeLinear, { N: 12, I: 20, O: 6 }],
+const grids: [Layout['tensorMode'], GridShape, LinearSize][] = [
+  ['2d', { rows: 2, columns: 2, layers: 1 }, { N: 6, I: 10, O: 14 }],
+  ['2d', { rows: 3, columns: 3, layers: 1 }, { N: 9, I: 15, O: 6 }],
+  ['2.5d', { rows: 2, columns: 2, layers: 2 }, { N: 12, I: 6, O: 10 }],
+  ['2.5d', { rows: 2, columns: 2, layers: 3 }, { N: 12, I: 14, O: 4 }],
+  ['3d', { rows: 2, columns: 2, layers: 2 }, { N: 12, I: 20, O: 6 }],
 ];
 
 describe('a linear layer in tiles', () => {
-  for (const [name, shape, kind, size] of grids) {
-    it(`gives the dense products, forward and backward, on ${name} ranks`, async () => {
+  for (const [tensorMode, shape, size] of grids) {
+    const tensor = shape.rows * shape.columns * shape.layers;
+    it(`gives the dense products, forward and backward, and moves what the planner counts: ${tensorMode} on ${tensor} ranks`, async () => {
       const { N, I, O } = size;
       const [x, w, bias, dy] = [dense(N, I, 1), dense(I, O, 2), dense(1, O, 3), dense(N, O, 4)];
       const expected = await denseLayer(size, { x, w, bias, dy });
-      const ranks = ranksOf(shape, kind, size);
+      const ranks = ranksOf(shape, tensorMode === '3d' ? CubeLinear : SummaLinear, size);
       const results = ranks.map(({ engine, layer }) => {
         const { tiles } = layer;
-        const own = { x: tensor(engine, tiles.x, x), w: tensor(engine, tiles.w, w) };
-        const y = tensor(engine, tiles.y);
-        layer.forward(y, own.x, own.w, tensor(engine, tiles.bias, bias));
-        const [dx, dw] = [tensor(engine, tiles.x), tensor(engine, tiles.w)];
-        const dbias = tensor(engine, tiles.bias);
-        layer.backward({ dx, dw, dbias }, tensor(engine, tiles.y, dy), own.x, own.w);
+        const own = { x: tensorOf(engine, tiles.x, x), w: tensorOf(engine, tiles.w, w) };
+        const y = tensorOf(engine, tiles.y);
+        layer.forward(y, own.x, own.w, tensorOf(engine, tiles.bias, bias));
+        const [dx, dw] = [tensorOf(engine, tiles.x), tensorOf(engine, tiles.w)];
+        const dbias = tensorOf(engine, tiles.bias);
+        layer.backward({ dx, dw, dbias }, tensorOf(engine, tiles.y, dy), own.x, own.w);
         return { y, dx, dw, dbias };
       });
+      let sum = 0;
       for (const [rank, { engine, layer, collective }] of ranks.entries()) {
         const { tiles } = layer;
         for (const [what, tile] of [
@@ -97,8 +101,21 @@ describe('a linear layer in tiles', () => {
           assert.deepEqual(actual, right, `${what} of rank ${rank}`);
         }
         await collective.finish();
+        const received = Object.values(collective.statistics()).reduce(
+          (sum, one) => sum + one.bytesReceived,
+          0,
+        );
+        sum += received / 4;
         layer.release();
       }
+      const { forward, backward } = linearVolume({ tensor, tensorMode }, { ...size, split: 'rows' });
+      // The bias, which the planner does not count, is added over the rows and the copies.
+      const sharers = [shape.rows, tensorMode === '3d' ? 1 : shape.layers];
+      const ofBias = sharers.reduce((all, n) => all + ((2 * (n - 1)) / n) * (O / shape.columns), 0);
+      assert.ok(
+        Math.abs(sum / tensor - forward - backward - ofBias) < 1e-9,
+        `${sum / tensor} elements a rank`,
+      );
       await Promise.all(ranks.map(({ collective }) => collective.close()));
       await Promise.all(ranks.map(({ engine }) => engine.dispose()));
     });
@@ -117,13 +134,17 @@ async function denseLayer(
   const engine = openEngine({ type: 'native', threads: 1 });
   const whole = (rows: number, columns: number): Tile => ({ firstRow: 0, rows, firstColumn: 0, columns });
   const [xs, ws, dys] = [
-    tensor(engine, whole(N, I), x),
-    tensor(engine, whole(I, O), w),
-    tensor(engine, whole(N, O), dy),
+    tensorOf(engine, whole(N, I), x),
+    tensorOf(engine, whole(I, O), w),
+    tensorOf(engine, whole(N, O), dy),
   ];
-  const [y, dx, dw] = [tensor(engine, whole(N, O)), tensor(engine, whole(N, I)), tensor(engine, whole(I, O))];
-  const dbias = tensor(engine, whole(1, O));
-  engine.linear(y, xs, ws, tensor(engine, whole(1, O), bias));
+  const [y, dx, dw] = [
+    tensorOf(engine, whole(N, O)),
+    tensorOf(engine, whole(N, I)),
+    tensorOf(engine, whole(I, O)),
+  ];
+  const dbias = tensorOf(engine, whole(1, O));
+  engine.linear(y, xs, ws, tensorOf(engine, whole(1, O), bias));
   engine.linearInputGradient(dx, dys, ws);
   engine.linearWeightGradient(dw, dbias, xs, dys, true);
   const read = async (made: Tensor, width: number): Promise<Dense> => ({
