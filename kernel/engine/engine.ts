@@ -101,9 +101,19 @@ export interface Engine {
   /** out = dropout(x), in place allowed; applied to a gradient it is its own backward. */
   dropout(out: Tensor, x: Tensor, key: DropoutKey): void;
 
-  /** out[n] = wte[tokens[n]] + wpe[firstPosition + n mod T]; out [B*T, C]. An id outside [0, V) rejects `finish`. */
-  embedding(out: Tensor, tokens: Tensor, wte: Tensor, wpe: Tensor, T: number, firstPosition: number): void;
-  /** dwte[tokens[n]] += dout[n]; dwpe[n mod T] += dout[n]; in a fixed order of summation. */
+  /**
+   * out[n] = wte[tokens[n]] + wpe[firstPosition + n mod T] (null: nothing); out [B*T, C]. An id of -1 belongs to another part of
+   * the table and gives nothing; one outside [-1, V) rejects `finish`.
+   */
+  embedding(
+    out: Tensor,
+    tokens: Tensor,
+    wte: Tensor,
+    wpe: Tensor | null,
+    T: number,
+    firstPosition: number,
+  ): void;
+  /** dwte[tokens[n]] += dout[n] unless the id is -1; dwpe[n mod T] += dout[n]; in a fixed order of summation. */
   embeddingBackward(dwte: Tensor, dwpe: Tensor, dout: Tensor, tokens: Tensor, T: number): void;
 
   /** out (bf16) = (x - mean) * rstd * gamma + beta over the last axis, eps 1e-5; mean and rstd [N] are kept for backward. */
@@ -215,6 +225,45 @@ export interface Engine {
     x: Tensor,
     whead: Tensor,
     targets: Tensor,
+    lossScale: number,
+    fresh?: boolean,
+  ): void;
+  /**
+   * The head over a part of a vocabulary that several engines share, whead [Vpart, C] (bf16); targets [N] count from the part's
+   * first row, -1 is ignored, -2 is in another part. Gives of the part's logits the maxima [N], the sums [N] of
+   * e^(logit - maximum), and those of the targets [N], 0 where there is none. After Shoeybi et al. 2019, section 3.
+   */
+  vocabularyPart(
+    maxima: Tensor,
+    sums: Tensor,
+    targetLogits: Tensor,
+    x: Tensor,
+    whead: Tensor,
+    targets: Tensor,
+  ): void;
+  /** sums *= e^(maxima - maximum): those of a part about its own maxima become those about the maximum of all parts; all [N]. */
+  rescaleSums(sums: Tensor, maxima: Tensor, maximum: Tensor): void;
+  /** losses = ln(sums) + maximum - targetLogits in nats, all of them over all parts; 0 where the target is ignored; all [N]. */
+  vocabularyLosses(
+    losses: Tensor,
+    maximum: Tensor,
+    sums: Tensor,
+    targetLogits: Tensor,
+    targets: Tensor,
+  ): void;
+  /**
+   * Gradients of lossScale * sum(losses): dx (bf16) overwritten with what the part adds to it, dwhead += or with `fresh`
+   * overwritten. Losses, maximum and sums are those over all parts.
+   */
+  vocabularyPartBackward(
+    dx: Tensor,
+    dwhead: Tensor,
+    x: Tensor,
+    whead: Tensor,
+    targets: Tensor,
+    losses: Tensor,
+    maximum: Tensor,
+    sums: Tensor,
     lossScale: number,
     fresh?: boolean,
   ): void;

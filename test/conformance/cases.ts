@@ -1,7 +1,7 @@
 /** Every operation of the engine interface as a function from shapes to a case, and the table of shapes. */
 import type { Activation, DropoutKey, Engine } from '../../kernel/engine/engine.ts';
 import { ids, narrowed, normal, operationCase, positive, stale, sumTolerance } from './operation-case.ts';
-import type { OperationCase } from './operation-case.ts';
+import type { Content, OperationCase } from './operation-case.ts';
 
 /** Elementwise arithmetic: a rounding or two. */
 const exact = 3e-7;
@@ -94,6 +94,29 @@ export function embeddings(B: number, T: number, C: number, V: number): Operatio
       exact,
       (engine, t) => {
         engine.embedding(t.out, t.tokens, t.wte, t.wpe, T, 3);
+      },
+    ),
+    operationCase(
+      ['embedding'],
+      `${title} of a part of the table`,
+      { out: stale([N, C]), tokens: ids(N, V, true), wte: normal([V, C]) },
+      ['out'],
+      exact,
+      (engine, t) => {
+        engine.embedding(t.out, t.tokens, t.wte, null, T, 0);
+      },
+    ),
+    operationCase(
+      ['embeddingBackward'],
+      `${title} of a part of the table`,
+      {
+        ...{ dwte: stale([V, C]), dwpe: stale([T + 3, C]), dout: normal([N, C]) },
+        tokens: ids(N, V, true),
+      },
+      ['dwte', 'dwpe'],
+      sumTolerance(N),
+      (engine, t) => {
+        engine.embeddingBackward(t.dwte, t.dwpe, t.dout, t.tokens, T);
       },
     ),
     operationCase(
@@ -298,6 +321,70 @@ export function cachedAttentions(
   );
 }
 
+/** Some of the targets moved to another part of the vocabulary. */
+function ofAPart(content: Content): Content {
+  return { ...content, values: content.values.map((id, n) => (id >= 0 && n % 3 === 1 ? -2 : id)) };
+}
+
+/** The head over rows 0 to V of a vocabulary of 2V, of which the other half is in `maximum` and `sums` only. */
+function vocabularyParts(N: number, C: number, V: number): OperationCase[] {
+  const title = `N=${N} C=${C} V=${V}`;
+  const targets = ofAPart(ids(N, V, true));
+  const inputs = { x: normal([N, C]), whead: normal([V, C], 0.5), targets };
+  // About what the sums of all parts are, so that probabilities are some.
+  const [maximum, sums] = [normal([N], 0.1, Math.sqrt(C)), normal([N], 0.1, 2 * V)];
+  return [
+    operationCase(
+      ['vocabularyPart'],
+      title,
+      { ...inputs, maxima: stale([N]), sums: stale([N]), targetLogits: stale([N]) },
+      ['maxima', 'sums', 'targetLogits'],
+      Math.max(1e-5, sumTolerance(C)),
+      (engine, t) => {
+        engine.vocabularyPart(t.maxima, t.sums, t.targetLogits, t.x, t.whead, t.targets);
+      },
+    ),
+    operationCase(
+      ['rescaleSums'],
+      title,
+      { sums, maxima: normal([N]), maximum: normal([N], 0.5, 2) },
+      ['sums'],
+      elementary,
+      (engine, t) => {
+        engine.rescaleSums(t.sums, t.maxima, t.maximum);
+      },
+    ),
+    operationCase(
+      ['vocabularyLosses'],
+      title,
+      { losses: stale([N]), maximum, sums, targetLogits: normal([N]), targets },
+      ['losses'],
+      elementary,
+      (engine, t) => {
+        engine.vocabularyLosses(t.losses, t.maximum, t.sums, t.targetLogits, t.targets);
+      },
+    ),
+    ...[false, true].map((fresh) =>
+      operationCase(
+        ['vocabularyPart', 'vocabularyLosses', 'vocabularyPartBackward'],
+        fresh ? `${title} fresh` : title,
+        {
+          ...{ ...inputs, maximum: stale([N]), sums: stale([N]), targetLogits: stale([N]) },
+          ...{ losses: stale([N]), dx: stale([N, C]), dwhead: stale([V, C]) },
+        },
+        ['dx', 'dwhead'],
+        1e-5,
+        (engine, t) => {
+          engine.vocabularyPart(t.maximum, t.sums, t.targetLogits, t.x, t.whead, t.targets);
+          engine.vocabularyLosses(t.losses, t.maximum, t.sums, t.targetLogits, t.targets);
+          const whole = [t.losses, t.maximum, t.sums] as const;
+          engine.vocabularyPartBackward(t.dx, t.dwhead, t.x, t.whead, t.targets, ...whole, 0.3, fresh);
+        },
+      ),
+    ),
+  ];
+}
+
 export function heads(N: number, C: number, V: number): OperationCase[] {
   const title = `N=${N} C=${C} V=${V}`;
   const inputs = { x: normal([N, C]), whead: normal([V, C], 0.5), targets: ids(N, V, true) };
@@ -325,6 +412,7 @@ export function heads(N: number, C: number, V: number): OperationCase[] {
         },
       ),
     ),
+    ...vocabularyParts(N, C, V),
     operationCase(
       ['logits'],
       title,
@@ -373,6 +461,7 @@ const narrowable = new Map<keyof Engine, readonly string[]>([
   ['attention', ['qkv', 'out', 'dout', 'dqkv']],
   ['crossEntropy', ['x', 'whead']],
   ['crossEntropyBackward', ['x', 'whead', 'dx']],
+  ['vocabularyPart', ['x', 'whead', 'dx']],
   ['logits', ['x', 'whead']],
 ]);
 

@@ -152,13 +152,20 @@ export class ReferenceEngine implements Engine {
     }
   }
 
-  embedding(out: Tensor, tokens: Tensor, wte: Tensor, wpe: Tensor, T: number, firstPosition: number): void {
+  embedding(
+    out: Tensor,
+    tokens: Tensor,
+    wte: Tensor,
+    wpe: Tensor | null,
+    T: number,
+    firstPosition: number,
+  ): void {
     const [V, C] = matrixShape(wte, 'wte');
-    const [positions, wpeWidth] = matrixShape(wpe, 'wpe');
+    const [positions, wpeWidth] = wpe ? matrixShape(wpe, 'wpe') : [Infinity, C];
     const ids = integers(tokens, 'tokens');
     const y = reals(out, 'out', ids.length * C);
     const words = reals(wte, 'wte');
-    const places = reals(wpe, 'wpe');
+    const places = wpe ? reals(wpe, 'wpe') : undefined;
     if (wpeWidth !== C) throw new RangeError(`wpe has rows of ${wpeWidth}; wte has rows of ${C}.`);
     if (firstPosition < 0 || firstPosition + T > positions) {
       throw new RangeError(`Positions ${firstPosition} to ${firstPosition + T - 1}: wpe has ${positions}.`);
@@ -166,12 +173,15 @@ export class ReferenceEngine implements Engine {
     if (ids.length % T !== 0) throw new RangeError(`${ids.length} tokens are no whole sequences of ${T}.`);
     for (let n = 0; n < ids.length; n++) {
       const id = get(ids, n);
-      if (id < 0 || id >= V) {
+      if (id < -1 || id >= V) {
         this.#failure ??= new RangeError(`Token ${id} at ${n} lies outside the vocabulary of ${V}.`);
         return;
       }
       const place = firstPosition + (n % T);
-      for (let c = 0; c < C; c++) y[n * C + c] = get(words, id * C + c) + get(places, place * C + c);
+      for (let c = 0; c < C; c++) {
+        const word = id < 0 ? 0 : get(words, id * C + c);
+        y[n * C + c] = word + (places ? get(places, place * C + c) : 0);
+      }
     }
   }
 
@@ -183,12 +193,12 @@ export class ReferenceEngine implements Engine {
     const dplaces = reals(dwpe, 'dwpe');
     for (let n = 0; n < ids.length; n++) {
       const id = get(ids, n);
-      if (id < 0 || id >= V) {
+      if (id < -1 || id >= V) {
         this.#failure ??= new RangeError(`Token ${id} at ${n} lies outside the vocabulary of ${V}.`);
         return;
       }
       for (let c = 0; c < C; c++) {
-        accumulate(dwords, id * C + c, get(dy, n * C + c));
+        if (id >= 0) accumulate(dwords, id * C + c, get(dy, n * C + c));
         accumulate(dplaces, (n % T) * C + c, get(dy, n * C + c));
       }
     }
@@ -472,6 +482,90 @@ export class ReferenceEngine implements Engine {
         }
       }
     }
+  }
+
+  vocabularyPart(
+    maxima: Tensor,
+    sums: Tensor,
+    targetLogits: Tensor,
+    x: Tensor,
+    whead: Tensor,
+    targets: Tensor,
+  ): void {
+    const [V] = matrixShape(whead, 'whead');
+    const ids = integers(targets, 'targets');
+    const [most, total] = [reals(maxima, 'maxima', ids.length), reals(sums, 'sums', ids.length)];
+    const hit = reals(targetLogits, 'targetLogits', ids.length);
+    const z = this.#logitsOf(x, whead, ids.length);
+    for (let n = 0; n < ids.length; n++) {
+      const [target, row] = [get(ids, n), z.subarray(n * V, (n + 1) * V)];
+      // What is not a number shows in the sum.
+      const maximum = row.reduce((a, b) => (b > a ? b : a), -Infinity);
+      most[n] = maximum;
+      total[n] = row.reduce((sum, logit) => sum + Math.exp(logit - maximum), 0);
+      hit[n] = target < 0 ? 0 : get(row, target);
+    }
+  }
+
+  rescaleSums(sums: Tensor, maxima: Tensor, maximum: Tensor): void {
+    const total = reals(sums, 'sums');
+    const [own, all] = [reals(maxima, 'maxima', total.length), reals(maximum, 'maximum', total.length)];
+    for (let n = 0; n < total.length; n++) total[n] = get(total, n) * Math.exp(get(own, n) - get(all, n));
+  }
+
+  vocabularyLosses(
+    losses: Tensor,
+    maximum: Tensor,
+    sums: Tensor,
+    targetLogits: Tensor,
+    targets: Tensor,
+  ): void {
+    const ids = integers(targets, 'targets');
+    const loss = reals(losses, 'losses', ids.length);
+    const [all, total] = [reals(maximum, 'maximum', ids.length), reals(sums, 'sums', ids.length)];
+    const hit = reals(targetLogits, 'targetLogits', ids.length);
+    for (let n = 0; n < ids.length; n++)
+      loss[n] = get(ids, n) === -1 ? 0 : Math.log(get(total, n)) + get(all, n) - get(hit, n);
+  }
+
+  vocabularyPartBackward(
+    dx: Tensor,
+    dwhead: Tensor,
+    x: Tensor,
+    whead: Tensor,
+    targets: Tensor,
+    losses: Tensor,
+    maximum: Tensor,
+    sums: Tensor,
+    lossScale: number,
+    fresh = false,
+  ): void {
+    if (fresh) this.fill(dwhead, 0);
+    const [V, C] = matrixShape(whead, 'whead');
+    const ids = integers(targets, 'targets');
+    const [p, weights] = [reals(x, 'x', ids.length * C), reals(whead, 'whead')];
+    const [dp, dweights] = [reals(dx, 'dx', ids.length * C), reals(dwhead, 'dwhead', V * C)];
+    const [all, total] = [reals(maximum, 'maximum', ids.length), reals(sums, 'sums', ids.length)];
+    const z = this.#logitsOf(x, whead, ids.length);
+    dp.fill(0);
+    for (let n = 0; n < ids.length; n++) {
+      const target = get(ids, n);
+      if (target === -1) continue;
+      for (let v = 0; v < V; v++) {
+        const probability = Math.exp(get(z, n * V + v) - get(all, n)) / get(total, n);
+        const dlogit = lossScale * (probability - (v === target ? 1 : 0));
+        for (let c = 0; c < C; c++) {
+          accumulate(dp, n * C + c, dlogit * get(weights, v * C + c));
+          accumulate(dweights, v * C + c, dlogit * get(p, n * C + c));
+        }
+      }
+    }
+  }
+
+  #logitsOf(x: Tensor, whead: Tensor, N: number): Float64Array {
+    const logits = this.allocate('f32', [N, matrixShape(whead, 'whead')[0]]);
+    this.logits(logits, x, whead);
+    return reals(logits, 'logits');
   }
 
   logits(out: Tensor, x: Tensor, whead: Tensor): void {

@@ -56,7 +56,7 @@ export interface AddonEngine {
     out: Region,
     tokens: Region,
     wte: Region,
-    wpe: Region,
+    wpe: Region | null,
     t: number,
     firstPosition: number,
     c: number,
@@ -157,6 +157,36 @@ export interface AddonEngine {
     c: number,
     dx: Region | null,
     dwhead: Region | null,
+    scale: number,
+    fresh: boolean,
+  ): void;
+  vocabularyPart(
+    maxima: Region,
+    sums: Region,
+    targetLogits: Region,
+    x: Region,
+    whead: Region,
+    targets: Region,
+    c: number,
+  ): void;
+  rescaleSums(sums: Region, maxima: Region, maximum: Region): void;
+  vocabularyLosses(
+    losses: Region,
+    maximum: Region,
+    sums: Region,
+    targetLogits: Region,
+    targets: Region,
+  ): void;
+  vocabularyPartBackward(
+    dx: Region,
+    dwhead: Region,
+    x: Region,
+    whead: Region,
+    targets: Region,
+    losses: Region,
+    maximum: Region,
+    sums: Region,
+    c: number,
     scale: number,
     fresh: boolean,
   ): void;

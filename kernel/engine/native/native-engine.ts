@@ -197,22 +197,29 @@ export class NativeEngine implements Engine {
     this.#addon.dropout(target.region, source.region, dropout(check, key));
   }
 
-  embedding(out: Tensor, tokens: Tensor, wte: Tensor, wpe: Tensor, T: number, firstPosition: number): void {
+  embedding(
+    out: Tensor,
+    tokens: Tensor,
+    wte: Tensor,
+    wpe: Tensor | null,
+    T: number,
+    firstPosition: number,
+  ): void {
     const check = this.#check('embedding');
     const ids = check.tensor('tokens', tokens, 'i32');
     const table = check.matrix('wte', wte);
-    const positions = check.matrix('wpe', wpe);
+    const positions = wpe && check.matrix('wpe', wpe);
     const C = table.columns;
-    sameWidth(check, 'wpe', positions, 'wte', C);
+    if (positions) sameWidth(check, 'wpe', positions, 'wte', C);
     wholeSequences(check, ids, T);
-    check.integer('firstPosition', firstPosition, 0, positions.rows - T);
+    check.integer('firstPosition', firstPosition, 0, (positions?.rows ?? 2 ** 32 - 1) - T);
     const target = check.sized('out', out, ids.length * C, `[B*T, C] = [${ids.length}, ${C}]`);
-    check.distinct({ out: target }, { tokens: ids, wte: table.tensor, wpe: positions.tensor });
+    check.distinct({ out: target }, { tokens: ids, wte: table.tensor, wpe: positions?.tensor ?? null });
     this.#addon.embedding(
       target.region,
       ids.region,
       table.tensor.region,
-      positions.tensor.region,
+      positions?.tensor.region ?? null,
       T,
       firstPosition,
       C,
@@ -576,6 +583,112 @@ export class NativeEngine implements Engine {
       s.C,
       input.region,
       head.region,
+      lossScale,
+      fresh,
+    );
+  }
+
+  vocabularyPart(
+    maxima: Tensor,
+    sums: Tensor,
+    targetLogits: Tensor,
+    x: Tensor,
+    whead: Tensor,
+    targets: Tensor,
+  ): void {
+    const check = this.#check('vocabularyPart');
+    const s = headShapes(check, maxima, x, whead, targets, 'maxima');
+    const tokens = `[N] = [${s.losses.length}]`;
+    const outputs = {
+      maxima: s.losses,
+      sums: check.sized('sums', sums, s.losses.length, tokens),
+      targetLogits: check.sized('targetLogits', targetLogits, s.losses.length, tokens),
+    };
+    check.distinct(outputs, { x: s.x, whead: s.whead, targets: s.targets });
+    this.#addon.vocabularyPart(
+      outputs.maxima.region,
+      outputs.sums.region,
+      outputs.targetLogits.region,
+      s.x.region,
+      s.whead.region,
+      s.targets.region,
+      s.C,
+    );
+  }
+
+  rescaleSums(sums: Tensor, maxima: Tensor, maximum: Tensor): void {
+    const check = this.#check('rescaleSums');
+    const target = check.tensor('sums', sums, 'f32');
+    const tokens = `[N] = [${target.length}]`;
+    const own = check.sized('maxima', maxima, target.length, tokens);
+    const all = check.sized('maximum', maximum, target.length, tokens);
+    check.distinct({ sums: target }, { maxima: own, maximum: all });
+    this.#addon.rescaleSums(target.region, own.region, all.region);
+  }
+
+  vocabularyLosses(
+    losses: Tensor,
+    maximum: Tensor,
+    sums: Tensor,
+    targetLogits: Tensor,
+    targets: Tensor,
+  ): void {
+    const check = this.#check('vocabularyLosses');
+    const target = check.tensor('losses', losses, 'f32');
+    const N = target.length;
+    const tokens = `[N] = [${N}]`;
+    const inputs = {
+      maximum: check.sized('maximum', maximum, N, tokens),
+      sums: check.sized('sums', sums, N, tokens),
+      targetLogits: check.sized('targetLogits', targetLogits, N, tokens),
+      targets: check.sized('targets', targets, N, tokens, 'i32'),
+    };
+    check.distinct({ losses: target }, inputs);
+    this.#addon.vocabularyLosses(
+      target.region,
+      inputs.maximum.region,
+      inputs.sums.region,
+      inputs.targetLogits.region,
+      inputs.targets.region,
+    );
+  }
+
+  vocabularyPartBackward(
+    dx: Tensor,
+    dwhead: Tensor,
+    x: Tensor,
+    whead: Tensor,
+    targets: Tensor,
+    losses: Tensor,
+    maximum: Tensor,
+    sums: Tensor,
+    lossScale: number,
+    fresh = false,
+  ): void {
+    const check = this.#check('vocabularyPartBackward');
+    const s = headShapes(check, losses, x, whead, targets);
+    const tokens = `[N] = [${s.losses.length}]`;
+    const outputs = {
+      dx: check.sized('dx', dx, s.x.length, `the shape of x ${text(s.x.shape)}`, 'real'),
+      dwhead: check.sized('dwhead', dwhead, s.whead.length, `the shape of whead ${text(s.whead.shape)}`),
+    };
+    const ofTokens = {
+      losses: s.losses,
+      maximum: check.sized('maximum', maximum, s.losses.length, tokens),
+      sums: check.sized('sums', sums, s.losses.length, tokens),
+    };
+    check.finite('lossScale', lossScale);
+    check.distinct(outputs, { x: s.x, whead: s.whead, targets: s.targets, ...ofTokens });
+    this.#addon.vocabularyPartBackward(
+      outputs.dx.region,
+      outputs.dwhead.region,
+      s.x.region,
+      s.whead.region,
+      s.targets.region,
+      ofTokens.losses.region,
+      ofTokens.maximum.region,
+      ofTokens.sums.region,
+      s.C,
       lossScale,
       fresh,
     );

@@ -109,7 +109,14 @@ export function attentionShapes(check: Check, qkv: Tensor, B: number, T: number,
 }
 
 /** The tensors of an output head: N from the targets, C and V from the head. */
-export function headShapes(check: Check, losses: Tensor, x: Tensor, whead: Tensor, targets: Tensor) {
+export function headShapes(
+  check: Check,
+  losses: Tensor,
+  x: Tensor,
+  whead: Tensor,
+  targets: Tensor,
+  nameOfLosses = 'losses',
+) {
   const ids = check.tensor('targets', targets, 'i32');
   const N = ids.length;
   const head = check.matrix('whead', whead, 'real');
@@ -119,7 +126,7 @@ export function headShapes(check: Check, losses: Tensor, x: Tensor, whead: Tenso
     C,
     targets: ids,
     whead: head.tensor,
-    losses: check.sized('losses', losses, N, `[N] = [${N}]`),
+    losses: check.sized(nameOfLosses, losses, N, `[N] = [${N}]`),
     x: check.sized('x', x, N * C, `[N, C] = [${N}, ${C}]`, 'real'),
   };
 }

@@ -13,8 +13,10 @@ use crate::ops::dropout::Dropout;
 use crate::ops::gelu::Activation;
 use crate::ops::linear::Sizes;
 use crate::ops::philox::Key;
+use crate::ops::vocabulary_part::{PartGradients, PartOfHead};
 use crate::ops::{
     adamw, attention, cross_entropy, dropout, elementwise, embedding, layer_norm, linear, norm, random,
+    vocabulary_part,
 };
 use crate::product::{Precision, Store, peak};
 use crate::simd::{Level, level};
@@ -356,6 +358,18 @@ operations! {
             maximum as usize,
         );
     };
+    /// sums *= e^(maxima - maximum)
+    fn rescale_sums(sums, maxima, maximum) => {
+        assert!(maxima.len() == sums.len() && maximum.len() == sums.len());
+        vocabulary_part::rescale(sums.floats_mut(), maxima.floats(), maximum.floats());
+    };
+    /// losses from the sums over all parts of a vocabulary
+    fn vocabulary_losses(losses, maximum, sums, target_logits, targets) => {
+        assert!([&maximum, &sums, &target_logits, &targets].iter().all(|each| each.len() == losses.len()));
+        vocabulary_part::losses(
+            losses.floats_mut(), maximum.floats(), sums.floats(), target_logits.floats(), targets.integers(),
+        );
+    };
     /// out[0] += sum of squares of x
     fn squared_norm(out, x) => {
         let sum = norm::squared_norm(x.floats());
@@ -382,15 +396,16 @@ impl NativeEngine {
         out: &Region,
         tokens: &Region,
         wte: &Region,
-        wpe: &Region,
+        wpe: Option<&Region>,
         t: u32,
         first_position: u32,
         c: u32,
     ) -> Result<()> {
-        let (out, tokens, wte, wpe) = (out.0.clone(), tokens.0.clone(), wte.0.clone(), wpe.0.clone());
+        let (out, tokens, wte, wpe) = (out.0.clone(), tokens.0.clone(), wte.0.clone(), slot(wpe));
         self.queue(move |_| unsafe {
             let (t, first, c) = (t as usize, first_position as usize, c as usize);
-            embedding::embedding(out.floats_mut(), tokens.integers(), wte.floats(), wpe.floats(), t, first, c)
+            let wpe = wpe.as_ref().map(|wpe| wpe.floats());
+            embedding::embedding(out.floats_mut(), tokens.integers(), wte.floats(), wpe, t, first, c)
         })
     }
 
@@ -611,6 +626,63 @@ impl NativeEngine {
                 &mut state.scratch,
                 c as usize,
             )
+        })
+    }
+
+    /// What a part of the vocabulary adds to the softmax
+    #[napi]
+    pub fn vocabulary_part(
+        &self,
+        maxima: &Region,
+        sums: &Region,
+        target_logits: &Region,
+        x: &Region,
+        whead: &Region,
+        targets: &Region,
+        c: u32,
+    ) -> Result<()> {
+        let outputs = [maxima.0.clone(), sums.0.clone(), target_logits.0.clone()];
+        let (x, whead, targets) = (x.0.clone(), whead.0.clone(), targets.0.clone());
+        self.queue(move |state| unsafe {
+            let outputs = outputs.each_ref().map(|output| output.floats_mut());
+            let (x, whead, targets) = (x.values(), whead.values(), targets.integers());
+            let head = PartOfHead { x, whead, targets, c: c as usize };
+            vocabulary_part::statistics(outputs, head, &mut state.scratch)
+        })
+    }
+
+    /// Gradients of a part of the vocabulary
+    #[napi]
+    pub fn vocabulary_part_backward(
+        &self,
+        dx: &Region,
+        dwhead: &Region,
+        x: &Region,
+        whead: &Region,
+        targets: &Region,
+        losses: &Region,
+        maximum: &Region,
+        sums: &Region,
+        c: u32,
+        scale: f64,
+        fresh: bool,
+    ) -> Result<()> {
+        let (dx, dwhead, x, whead) = (dx.0.clone(), dwhead.0.clone(), x.0.clone(), whead.0.clone());
+        let (targets, losses) = (targets.0.clone(), losses.0.clone());
+        let (maximum, sums) = (maximum.0.clone(), sums.0.clone());
+        self.queue(move |state| unsafe {
+            let (x, whead, targets) = (x.values(), whead.values(), targets.integers());
+            let head = PartOfHead { x, whead, targets, c: c as usize };
+            let gradients = PartGradients {
+                dx: dx.target(),
+                dwhead: dwhead.floats_mut(),
+                losses: losses.floats(),
+                maximum: maximum.floats(),
+                sums: sums.floats(),
+                scale: scale as f32,
+                store: if fresh { Store::Replace } else { Store::Add },
+            };
+            vocabulary_part::backward(head, gradients, &mut state.scratch)
         })
     }
 

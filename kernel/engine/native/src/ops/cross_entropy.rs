@@ -1,15 +1,15 @@
 //! The output head with softmax cross-entropy. Logits exist for some tokens at a time: a tile's epilogue turns them into
 //! exponentials, whose sums over all tiles then make them probabilities and gradients in place.
 
-use crate::memory::Scratch;
+use crate::memory::{Buffer, Scratch};
 use crate::parallel::{Shared, for_each, range, ranges};
-use crate::product::{AHEAD, Operand, Precision, Store, product, tile_columns};
+use crate::product::{AHEAD, Operand, Packed, Precision, Store, product, tile_columns};
 use crate::simd::math::exp;
 use crate::simd::{LANES, Lanes, vectorized};
 use crate::values::{Target, Values};
 
 /// Tokens whose logits exist at a time: as many as make passing over the head for each cheap beside the products.
-const TOKENS: usize = 256;
+pub(super) const TOKENS: usize = 256;
 
 /// What the backward pass writes.
 pub struct Gradients<'a> {
@@ -25,9 +25,9 @@ pub struct Gradients<'a> {
 
 /// Of one tile's logits of one token: their maximum, and the sum of e^(logit - maximum).
 #[derive(Clone, Copy)]
-struct Part {
-    maximum: f32,
-    sum: f32,
+pub(super) struct Part {
+    pub maximum: f32,
+    pub sum: f32,
 }
 
 /// losses[n] = -ln softmax(x[n] · wheadᵀ)[targets[n]], 0 where the target is -1; with the gradients if wanted.
@@ -78,13 +78,13 @@ pub fn logits(out: &mut [f32], x: Values, whead: Values, n: usize, c: usize, scr
 
 /// The head on some tokens.
 #[derive(Clone, Copy)]
-struct Job<'a> {
-    x: Values<'a>,
-    whead: Values<'a>,
-    targets: &'a [i32],
+pub(super) struct Job<'a> {
+    pub x: Values<'a>,
+    pub whead: Values<'a>,
+    pub targets: &'a [i32],
     /// Tokens, C, V.
-    sizes: (usize, usize, usize),
-    precision: Precision,
+    pub sizes: (usize, usize, usize),
+    pub precision: Precision,
 }
 
 impl Job<'_> {
@@ -92,13 +92,9 @@ impl Job<'_> {
         let (n, c, v) = self.sizes;
         let width = tile_columns(self.precision, n, v);
         let (log_sums, parts) = scratch.floats.get(n + 2 * n * ranges(v, width)).split_at_mut(n);
-        let parts =
-            unsafe { std::slice::from_raw_parts_mut(parts.as_mut_ptr().cast::<Part>(), parts.len() / 2) };
-        // Exponentials [n, v], later gradients, in the type that they are multiplied in.
-        let kept = gradients.as_ref().map(|_| match self.precision {
-            Precision::F32 => Target::of(scratch.tile.get(n * v)),
-            Precision::Bf16 => Target::Bf16(scratch.tile.get((n * v).div_ceil(2)).as_mut_ptr().cast(), n * v),
-        });
+        let parts = parts_of(parts);
+        // Exponentials [n, v], later gradients.
+        let kept = gradients.as_ref().map(|_| kept_logits(&mut scratch.tile, n * v, self.precision));
 
         let (shared_parts, shared_losses) = (Shared::new(parts), Shared::new(losses));
         let (rows, columns) = (Operand::along_rows(self.x, c), Operand::along_rows(self.whead, c));
@@ -127,14 +123,27 @@ impl Job<'_> {
         }
         let (Some(kept), Some(Gradients { dx, dwhead, scale, store })) = (kept, gradients) else { return };
         self.differentiate(kept, losses, parts, log_sums, width, scale);
-        let gradient = unsafe { kept.values() };
+        self.multiply_gradients(kept, dx, dwhead, store, &mut scratch.packed);
+    }
+
+    /// dwhead = or += gradients [n, v]ᵀ · x; dx = gradients · whead.
+    pub(super) fn multiply_gradients(
+        self,
+        gradients: Target,
+        dx: Target,
+        dwhead: &mut [f32],
+        store: Store,
+        packed: &mut Packed,
+    ) {
+        let (n, c, v) = self.sizes;
+        let gradient = unsafe { gradients.values() };
         let (down, across) = (Operand::along_columns(gradient, v), Operand::along_columns(self.x, c));
         let dwhead = Shared::new(dwhead);
-        product(self.precision, (v, c, n), down, across, &mut scratch.packed, |tile| unsafe {
+        product(self.precision, (v, c, n), down, across, packed, |tile| unsafe {
             tile.put(dwhead, c, store);
         });
         let (down, across) = (Operand::along_rows(gradient, v), Operand::along_columns(self.whead, c));
-        product(self.precision, (n, c, v), down, across, &mut scratch.packed, |tile| {
+        product(self.precision, (n, c, v), down, across, packed, |tile| {
             for row in tile.rows.clone() {
                 let at = row * c + tile.columns.start;
                 dx.prefetch(at + AHEAD * c, tile.columns.len());
@@ -170,17 +179,37 @@ impl Job<'_> {
     }
 }
 
+/// Room for `count` numbers in the type that they are multiplied in.
+pub(super) fn kept_logits(tile: &mut Buffer<f32>, count: usize, precision: Precision) -> Target {
+    match precision {
+        Precision::F32 => Target::of(tile.get(count)),
+        Precision::Bf16 => Target::Bf16(tile.get(count.div_ceil(2)).as_mut_ptr().cast(), count),
+    }
+}
+
 /// ln of a token's sum of exponentials over all tiles.
 fn log_sum(parts: &[Part], n: usize, token: usize) -> f32 {
+    let (maximum, sum) = whole_sum(parts, n, token);
+    (f64::from(maximum) + sum.ln()) as f32
+}
+
+/// A token's maximum and sum of e^(logit - maximum) over all tiles.
+pub(super) fn whole_sum(parts: &[Part], n: usize, token: usize) -> (f32, f64) {
     let of_token = || parts.iter().skip(token).step_by(n);
     let maximum = of_token().map(|part| part.maximum).fold(f32::NEG_INFINITY, f32::max);
-    let sum: f64 = of_token().map(|part| f64::from(part.sum) * f64::from(part.maximum - maximum).exp()).sum();
-    (f64::from(maximum) + sum.ln()) as f32
+    let scale = |part: &Part| f64::from(part.maximum - maximum).exp();
+    (maximum, of_token().map(|part| f64::from(part.sum) * scale(part)).sum())
+}
+
+/// Floats as parts.
+pub(super) fn parts_of(floats: &mut [f32]) -> &mut [Part] {
+    // Safety: a part is two floats.
+    unsafe { std::slice::from_raw_parts_mut(floats.as_mut_ptr().cast::<Part>(), floats.len() / 2) }
 }
 
 vectorized! {
     /// x = e^(x - maximum); gives the maximum and the sum.
-    unsafe fn exponentials(x: *mut f32, length: usize) -> (f32, f32) = exponentials_body
+    pub(super) unsafe fn exponentials(x: *mut f32, length: usize) -> (f32, f32) = exponentials_body
 }
 
 #[inline(always)]

@@ -13,6 +13,7 @@ pub mod linear;
 pub mod norm;
 pub mod philox;
 pub mod random;
+pub mod vocabulary_part;
 
 /// Elements that one task of a memory-bound pass handles: large enough to hide the hand-over, a multiple of a page.
 pub const PASS: usize = 16 * 1024;
