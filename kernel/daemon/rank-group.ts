@@ -1,5 +1,5 @@
 /** All rank processes of a run: started together, ended together, the cause of an end found among them. */
-import type { RankCommand, RankReport, RankTask } from '../protocol/rank.ts';
+import type { RankReport, RankTask } from '../protocol/rank.ts';
 import { isStopped } from './process-state.ts';
 import { RankProcess, type RankEnd } from './rank-process.ts';
 
@@ -42,8 +42,9 @@ export class RankGroup {
     return this.#ranks.flatMap(({ pid }) => (pid === undefined ? [] : [pid]));
   }
 
-  send(command: RankCommand): void {
-    for (const rank of this.#ranks) rank.send(command);
+  /** Asks for a checkpoint: one rank tells the others, so that all write the same. */
+  requestCheckpoint(): void {
+    this.#ranks[0]?.send({ type: 'checkpoint' });
   }
 
   /** Asks all ranks to end after their current step. */

@@ -117,7 +117,7 @@ export class Run {
         if (result instanceof Error) reject(result);
         else resolve(result);
       });
-      this.#ranks?.send({ type: 'checkpoint' });
+      this.#ranks?.requestCheckpoint();
     });
   }
 

@@ -45,6 +45,7 @@ export class ParallelModel {
   readonly #optimizer: AdamW;
   /** Losses of all tokens of a step, micro-batch after micro-batch and within it replica after replica. */
   readonly #losses: Tensor;
+  readonly #lossesOfMicroBatch: Tensor[] = [];
   readonly #B: number;
   /** The unit that first and last stage hold where the head is tied; counted, and saved, by the first. */
   readonly #shared: string;
@@ -217,7 +218,7 @@ export class ParallelModel {
 
   #lossesOf(microBatch: number): Tensor {
     const N = this.#B * this.#config.training.sequenceLength;
-    return this.#losses.view(this.#part(microBatch) * N, [N]);
+    return (this.#lossesOfMicroBatch[microBatch] ??= this.#losses.view(this.#part(microBatch) * N, [N]));
   }
 
   #clearLosses(): void {

@@ -32,8 +32,17 @@ export class CheckpointWriter {
     return this.#current?.isWriting ?? false;
   }
 
-  /** Begins a checkpoint, once the one before is finished; none of a step that has one. */
-  async begin(pieces: readonly StatePiece[], facts: CheckpointFacts): Promise<void> {
+  /** Writes a checkpoint and waits for it. */
+  async write(pieces: readonly StatePiece[], facts: CheckpointFacts): Promise<void> {
+    await this.begin(pieces, facts, false);
+    await this.finish();
+  }
+
+  /**
+   * Begins a checkpoint, once the one before is finished; none of a step that has one. With `changes` training may go on
+   * meanwhile.
+   */
+  async begin(pieces: readonly StatePiece[], facts: CheckpointFacts, changes = true): Promise<void> {
     await this.finish();
     if (this.newest === facts.step) return;
     const { step } = facts;
@@ -44,6 +53,7 @@ export class CheckpointWriter {
         pieces,
         facts,
         this.#peers,
+        changes,
       );
     });
   }

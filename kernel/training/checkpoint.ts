@@ -77,14 +77,14 @@ export async function saveCheckpoint(
   facts: CheckpointFacts,
   peers: Peers = alone,
 ): Promise<string> {
-  const checkpoint = await CheckpointInWriting.begin(engine, directory, pieces, facts, peers);
+  const checkpoint = await CheckpointInWriting.begin(engine, directory, pieces, facts, peers, false);
   return checkpoint.finish();
 }
 
 /**
- * A checkpoint on its way to the disk, each rank writing the pieces that it is given: `begin` takes a snapshot of them, and
- * their tensors may change while it is written; `finish` makes it a checkpoint. All ranks call both at the same point of their
- * work. Both throw an Error on all ranks when one of them could not do its part.
+ * A checkpoint on its way to the disk, each rank writing the pieces that it is given, from `begin` on; `finish` makes it a
+ * checkpoint. All ranks call both at the same point of their work. Both throw an Error on all ranks when one of them could
+ * not do its part.
  */
 export class CheckpointInWriting {
   readonly facts: CheckpointFacts;
@@ -109,12 +109,17 @@ export class CheckpointInWriting {
     this.#written = written;
   }
 
+  /**
+   * With `changes` the tensors may change at once, since a snapshot is written, which takes as much memory again; otherwise they
+   * are read one after the other until `finish` has resolved.
+   */
   static async begin(
     engine: Engine,
     directory: string,
     pieces: readonly StatePiece[],
     facts: CheckpointFacts,
     peers: Peers,
+    changes: boolean,
   ): Promise<CheckpointInWriting> {
     const aside = asideOf(directory, facts);
     await together(peers, async () => {
@@ -122,9 +127,13 @@ export class CheckpointInWriting {
       await removeUnfinished(directory);
       await mkdir(aside, { recursive: true });
     });
-    // Queued before whatever changes the tensors next.
-    const snapshot = pieces.map((piece) => ({ piece, values: engine.read(piece.tensor) }));
-    for (const { values } of snapshot) values.catch(() => undefined); // told by whoever writes it
+    const snapshot = pieces.map((piece): PieceValues => {
+      if (!changes) return { piece, values: () => engine.read(piece.tensor) };
+      // Queued before whatever changes the tensor next.
+      const values = engine.read(piece.tensor);
+      values.catch(() => undefined); // told by whoever writes it
+      return { piece, values: () => values };
+    });
     return new CheckpointInWriting(directory, facts, peers, writePieces(aside, snapshot, peers));
   }
 
@@ -188,10 +197,10 @@ function fileName(content: string, rank: number, size: number): string {
   return `${content}${size === 1 ? '' : `-${number(rank)}-of-${number(size)}`}.safetensors`;
 }
 
-/** A piece with its values at one moment. */
+/** A piece and its values. */
 interface PieceValues {
   readonly piece: StatePiece;
-  readonly values: Promise<Float32Array | Int32Array>;
+  readonly values: () => Promise<Float32Array | Int32Array>;
 }
 
 /** The name and shape that a piece is stored under. */
@@ -221,7 +230,7 @@ async function writePieces(
       .map(({ piece, values }) => ({ ...storedAs(piece), values }));
     const path = join(folder, fileName(content, rank, size));
     summaries.push(
-      await writeSafetensors(path, stored, async ({ values }) => (await values) as Float32Array),
+      await writeSafetensors(path, stored, async ({ values }) => (await values()) as Float32Array),
     );
   }
   return summaries;

@@ -324,7 +324,8 @@ export class ModelPart {
     const gradient = (name: string): Tensor => gradients.get(`h.${layer}.${name}`);
     const later = apart ? slot.weightGradientInputs(place) : undefined;
     const { dpreN4C, dqkvN3C } = later ?? workspace;
-    const [dnormNC, dattendedNC] = [scratchNC, scratchNC.view(0, kept.attendedNC.shape)];
+    const dnormNC = scratchNC;
+    const dattendedNC = this.#share.count > 1 ? scratchNC.view(0, kept.attendedNC.shape) : scratchNC;
     /** The gradient entering a residual branch: through its dropout, where there is one; in the activations' type. */
     const intoBranch = (site: number, keptNC?: Tensor): Tensor => {
       if (dropout) engine.dropout(scratch2NC, dxNC, this.#dropoutKey(dropout, site, C));

@@ -29,7 +29,11 @@ export class AdamW {
   readonly squaredNorm: Tensor;
   readonly #factor: Tensor;
   readonly #squaresK: Tensor;
-  readonly #onesK: Tensor;
+  /** Views of the squares and of as many ones: their product is the sum. */
+  readonly #row1K: Tensor;
+  readonly #onesK1: Tensor;
+  readonly #sum11: Tensor;
+  readonly #pieces: readonly { readonly square: Tensor; readonly gradients: Tensor }[];
   readonly #engine: Engine;
   readonly #settings: Required<OptimizerConfiguration>;
   readonly #regions: readonly Region[];
@@ -48,8 +52,14 @@ export class AdamW {
     this.squaredNorm = engine.allocate('f32', [1]);
     this.#factor = engine.allocate('f32', [1]);
     this.#squaresK = engine.allocate('f32', [norm.count]);
-    this.#onesK = engine.allocate('f32', [norm.count]);
-    engine.fill(this.#onesK, 1);
+    this.#row1K = this.#squaresK.view(0, [1, norm.count]);
+    this.#onesK1 = engine.allocate('f32', [norm.count, 1]);
+    this.#sum11 = this.squaredNorm.view(0, [1, 1]);
+    this.#pieces = norm.own.map(({ place, gradients }) => ({
+      square: this.#squaresK.view(place, [1]),
+      gradients,
+    }));
+    engine.fill(this.#onesK1, 1);
   }
 
   /** Queues one step: the norm, then the update. */
@@ -79,12 +89,10 @@ export class AdamW {
   /** Queues the global norm: a sum of squares for each piece, then their sum in the order of their places. */
   measure(): void {
     const engine = this.#engine;
-    const { count, own, exchange } = this.#norm;
     engine.fill(this.#squaresK, 0);
-    for (const { place, gradients } of own) engine.squaredNorm(this.#squaresK.view(place, [1]), gradients);
-    exchange?.(this.#squaresK);
-    const [rowK, columnK] = [this.#squaresK.view(0, [1, count]), this.#onesK.view(0, [count, 1])];
-    engine.linear(this.squaredNorm.view(0, [1, 1]), rowK, columnK, null);
+    for (const { square, gradients } of this.#pieces) engine.squaredNorm(square, gradients);
+    this.#norm.exchange?.(this.#squaresK);
+    engine.linear(this.#sum11, this.#row1K, this.#onesK1, null);
   }
 }
 

@@ -108,9 +108,11 @@ export async function train(
   if (before !== undefined) writer.newest = done;
   const state = { config, shape, tokenizer: data.tokenizer };
   const corpus = data.corpusHash === undefined ? {} : { corpusHash: data.corpusHash };
-  const beginCheckpoint = async (): Promise<void> => {
+  const checkpoint = async ({ waits }: { waits: boolean }): Promise<void> => {
     phase('writing a checkpoint');
-    await writer.begin(model.piecesToSave(), { ...state, ...corpus, step: done, sequences });
+    const facts = { ...state, ...corpus, step: done, sequences };
+    if (waits) await writer.write(model.piecesToSave(), facts);
+    else await writer.begin(model.piecesToSave(), facts);
   };
 
   let evaluated = -1;
@@ -149,13 +151,13 @@ export async function train(
         `${problem}: the run goes back to step ${manifest.step}, and on with later sequences`,
       );
     done = manifest.step;
+    evaluated = -1;
     divergence.forget();
     tellStart();
   };
 
   if (onDivergence === 'rollback' && before === undefined) {
-    await beginCheckpoint();
-    await writer.finish();
+    await checkpoint({ waits: true });
   }
   let stopping = await stopRequested();
   while (done < steps && !stopping) {
@@ -205,16 +207,14 @@ export async function train(
     stopping = stop;
     if (!writing) await writer.finish();
     if (asked || due(training.checkpointEvery)) {
-      await beginCheckpoint();
-      // Somebody waits for it.
-      if (asked) await writer.finish();
+      // Whoever has asked waits for it.
+      await checkpoint({ waits: asked });
       stopping = await stopRequested();
     }
   }
   const finished = done >= steps;
   if (finished) await evaluate();
-  await beginCheckpoint();
-  await writer.finish();
+  await checkpoint({ waits: true });
   return finished ? 'finished' : 'stopped';
 }
 

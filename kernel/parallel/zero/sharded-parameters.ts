@@ -11,6 +11,7 @@ import type { NamedTensors, ParameterKeeper, UnitGradients } from '../../trainin
 import type { NormPieces, Region } from '../../training/optimizer.ts';
 import { runsOf, undivided, type Share, type Unit } from '../../training/parameters.ts';
 import type { Group } from '../collective/collective.ts';
+import { Arena } from './arena.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { GatheredUnits } from './gathered-units.ts';
 import { namedTensors, piecesOf, unitLayout, type FlatLayout } from './layout.ts';
@@ -35,6 +36,8 @@ export interface ShardedSettings {
 export interface ShardedBuffer {
   readonly unit: Unit;
   readonly layout: FlatLayout;
+  /** Of its parameters. */
+  readonly names: ReadonlySet<string>;
   /** The whole buffer; undefined in stage 3. */
   readonly values: Tensor | undefined;
   /** This rank's shard of the values. */
@@ -73,8 +76,12 @@ export class ShardedParameters implements ParameterKeeper {
   readonly #ofUnit: ReadonlyMap<string, readonly ShardedBuffer[]>;
   readonly #whole = new Map<string, NamedTensors>();
   readonly #gathered: GatheredUnits | undefined;
+  /** In stage 0, whose updates are of everything. */
+  readonly #arenas: readonly Arena[] = [];
   readonly #locals: BufferPool;
   readonly #kinds = new Map<string, number>();
+  /** What lies in a buffer of gradients now. */
+  readonly #views = new Map<Tensor, { readonly buffer: ShardedBuffer; readonly tensors: NamedTensors }>();
   #reductions: Reduction[] = [];
   /** Values that are being gathered after an update. */
   readonly #arriving = new Map<string, EngineEvent[]>();
@@ -87,9 +94,20 @@ export class ShardedParameters implements ParameterKeeper {
     this.replica = replicas?.rank ?? 0;
     this.numReplicas = replicas?.size ?? 1;
     this.stage = replicas ? stage : 0;
-    this.buffers = units.flatMap((unit) =>
-      unitLayout(unit, this.numReplicas).map((layout) => this.#allocate(unit, layout)),
+    const layouts = units.flatMap((unit) =>
+      unitLayout(unit, this.numReplicas).map((layout) => ({ unit, layout })),
     );
+    if (this.stage === 0) {
+      this.#arenas = [true, false].map((decay) => {
+        const members = layouts.filter(({ layout }) => layout.decay === decay);
+        return new Arena(
+          engine,
+          decay,
+          members.map(({ layout }) => layout),
+        );
+      });
+    }
+    this.buffers = layouts.map(({ unit, layout }) => this.#allocate(unit, layout));
     this.#ofUnit = Map.groupBy(this.buffers, ({ unit }) => unit.name);
     this.#locals = new BufferPool(engine);
     for (const { layout } of this.buffers) {
@@ -101,15 +119,21 @@ export class ShardedParameters implements ParameterKeeper {
   }
 
   #allocate(unit: Unit, layout: FlatLayout): ShardedBuffer {
+    const names = new Set(layout.members.map(({ specification }) => specification.name));
+    const common = { unit, layout, names, local: new Map<number, Tensor>() };
+    const own = (whole: Tensor): Tensor => whole.view(this.replica * layout.shard, [layout.shard]);
+    const isLone = this.#microBatches === 1;
+    const arena = this.#arenas.find(({ decay }) => decay === layout.decay);
+    if (arena) {
+      const { values, sum, m, v } = arena.part(layout);
+      return { ...common, values, shard: own(values), sum, inPlace: isLone ? sum : undefined, m, v };
+    }
     const floats = (length: number): Tensor => this.#engine.allocate('f32', [length]);
     const values = this.stage === 3 ? undefined : floats(layout.length);
-    const own = (whole: Tensor): Tensor => whole.view(this.replica * layout.shard, [layout.shard]);
     const shard = values ? own(values) : floats(layout.shard);
-    const kept = this.stage === 0 ? layout.length : layout.shard;
-    const isWhole = this.stage < 2 && this.#microBatches === 1;
-    const inPlace = isWhole ? floats(layout.length) : undefined;
-    const sum = inPlace ? (this.stage === 0 ? inPlace : own(inPlace)) : floats(kept);
-    return { unit, layout, values, shard, sum, inPlace, m: floats(kept), v: floats(kept), local: new Map() };
+    const inPlace = this.stage === 1 && isLone ? floats(layout.length) : undefined;
+    const sum = inPlace ? own(inPlace) : floats(layout.shard);
+    return { ...common, values, shard, sum, inPlace, m: floats(layout.shard), v: floats(layout.shard) };
   }
 
   /** Queues the initial values: each parameter draws from its own stream of the seed, whoever holds which elements. */
@@ -156,8 +180,8 @@ export class ShardedParameters implements ParameterKeeper {
     const buffers = this.#of(unit);
     const get = (name: string): Tensor => {
       for (const buffer of buffers) {
-        const member = buffer.layout.members.find(({ specification }) => specification.name === name);
-        if (member) return this.#local(buffer, microBatch).view(member.offset, member.specification.shape);
+        if (!buffer.names.has(name)) continue;
+        return this.#viewsOf(buffer, this.#local(buffer, microBatch)).get(name);
       }
       throw new Error(`Unit ${unit.name} has no parameter ${name}`);
     };
@@ -192,9 +216,9 @@ export class ShardedParameters implements ParameterKeeper {
 
   /** What this rank updates. */
   regions(): Region[] {
-    return this.buffers.map(({ layout, values, shard, sum, m, v }) => ({
-      parameters: this.stage === 0 ? (values ?? shard) : shard,
-      ...{ gradients: sum, m, v, decay: layout.decay },
+    if (this.#arenas.length > 0) return this.#arenas.flatMap((arena) => arena.regions());
+    return this.buffers.map(({ layout, shard, sum, m, v }) => ({
+      ...{ parameters: shard, gradients: sum, m, v, decay: layout.decay },
     }));
   }
 
@@ -258,6 +282,15 @@ export class ShardedParameters implements ParameterKeeper {
   /** Buffers of a kind that are enough: one in use while the other's contents come or go. */
   #turns(layout: FlatLayout): number {
     return Math.min(2, this.#kinds.get(BufferPool.kind(layout)) ?? 1);
+  }
+
+  /** The parameters in a buffer of gradients, which units take turns to use. */
+  #viewsOf(buffer: ShardedBuffer, flat: Tensor): NamedTensors {
+    const known = this.#views.get(flat);
+    if (known?.buffer === buffer) return known.tensors;
+    const tensors = namedTensors([{ layout: buffer.layout, flat }]);
+    this.#views.set(flat, { buffer, tensors });
+    return tensors;
   }
 
   /** The whole buffer that takes a micro-batch's gradients. */
