@@ -65,6 +65,9 @@ export class ParallelModel {
       add: (x) => {
         if (world.sharers) engine.wait(world.sharers.allReduce(x));
       },
+      greatest: (x) => {
+        if (world.sharers) engine.wait(world.sharers.allReduce(x, { reduction: 'max' }));
+      },
     };
     this.#share = share;
     const units = modelUnits(shape, share);

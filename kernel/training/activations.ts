@@ -186,6 +186,16 @@ export class Slot {
   }
 }
 
+/** What a share of the vocabulary adds to the softmax of each token, and what all shares come to. */
+export interface SoftmaxSums {
+  /** Of the share's logits. */
+  readonly ownMaximumN: Tensor;
+  readonly maximumN: Tensor;
+  /** Of e^(logit - maximum). */
+  readonly sumsN: Tensor;
+  readonly targetLogitsN: Tensor;
+}
+
 /** Memory for what is needed within one block only: passes of an engine take turns. */
 export class Workspace {
   readonly scratchNC: Tensor;
@@ -198,6 +208,8 @@ export class Workspace {
   readonly dqkvN3C: Tensor;
   /** The activations of the block computed last, where they are not kept. */
   readonly block: BlockActivations | undefined;
+  /** Undefined where the vocabulary is not shared. */
+  readonly softmax: SoftmaxSums | undefined;
   /** Whose activations `block` holds. */
   holds: { readonly slot: Slot; readonly layer: number } | undefined;
   readonly #allocation: Allocation;
@@ -214,6 +226,14 @@ export class Workspace {
     this.hiddenN4C = allocation.activations(N, 4 * S);
     this.dpreN4C = allocation.activations(N, 4 * S);
     this.dqkvN3C = allocation.activations(N, 3 * S);
+    const numbersN = (): Tensor => allocation.floats(N);
+    this.softmax =
+      (size.shares ?? 1) > 1
+        ? {
+            ...{ ownMaximumN: numbersN(), maximumN: numbersN() },
+            ...{ sumsN: numbersN(), targetLogitsN: numbersN() },
+          }
+        : undefined;
     this.block = options.activationCheckpointing ? blockActivations(allocation, size) : undefined;
   }
 

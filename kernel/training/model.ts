@@ -11,11 +11,13 @@ import type {
   HeadActivations,
   PassOptions,
   PassSize,
+  SoftmaxSums,
   Slot,
   Span,
   Workspace,
 } from './activations.ts';
 import {
+  idsOf,
   modelUnits,
   undivided,
   type GptShape,
@@ -74,6 +76,8 @@ export interface MicroBatch {
 export interface LayerShare extends Share {
   /** Queues x = the sum of the x of all shares, the same for all. */
   add(x: Tensor): void;
+  /** Queues x = the greatest of the x of all shares, element by element. */
+  greatest(x: Tensor): void;
 }
 
 /** What a part of a model is made with. */
@@ -99,7 +103,7 @@ interface AttentionCall {
   readonly key: DropoutKey | undefined;
 }
 
-const whole: LayerShare = { ...undivided, add: () => undefined };
+const whole: LayerShare = { ...undivided, add: () => undefined, greatest: () => undefined };
 
 /** Forward and backward of a span of the model, micro-batch by micro-batch; what is kept lies in slots. */
 export class ModelPart {
@@ -130,6 +134,16 @@ export class ModelPart {
     this.#keeper = keeper;
   }
 
+  /** Queues the slot's tokens and targets [N]; a target of -1 is ignored. Ids of other shares' rows are marked as such. */
+  load(slot: Slot, tokens: Int32Array, targets: Int32Array): void {
+    const { first, end } = idsOf(this.#shape.vocabularySize, this.#share);
+    const own = (ids: Int32Array, elsewhere: number): Int32Array =>
+      ids.map((id) => (id < 0 ? id : id >= first && id < end ? id - first : elsewhere));
+    const isWhole = this.#share.count === 1;
+    if (this.#span.embedding) this.#engine.write(slot.tokensN, isWhole ? tokens : own(tokens, -1));
+    if (this.#span.head) this.#engine.write(slot.targetsN, isWhole ? targets : own(targets, -2));
+  }
+
   /** From the slot's tokens, or from its input stream, to its output stream, or to the final norm's output. */
   forward(slot: Slot, dropout?: DropoutPosition): void {
     const engine = this.#engine;
@@ -140,7 +154,10 @@ export class ModelPart {
       const [wteVC, wpeTC] = [this.#keeper.take(tokens), this.#keeper.take(positions)];
       this.#keeper.expect(this.#block(first));
       const xNC = slot.stream(0);
-      engine.embedding(xNC, slot.tokensN, wteVC.get('wte.weight'), wpeTC.get('wpe.weight'), this.#T, 0);
+      // Positions are added by the first share alone.
+      const positionsTC = this.#share.index === 0 ? wpeTC.get('wpe.weight') : null;
+      engine.embedding(xNC, slot.tokensN, wteVC.get('wte.weight'), positionsTC, this.#T, 0);
+      this.#share.add(xNC);
       if (keep) engine.dropout(xNC, xNC, this.#dropoutKey(keep, 0, this.#shape.width));
       this.#keeper.give(tokens);
       this.#keeper.give(positions);
@@ -165,8 +182,26 @@ export class ModelPart {
   /** Losses [N] in nats after a forward, of a span with the head; a target of -1 is ignored. */
   losses(slot: Slot, lossesN: Tensor): void {
     const head = this.#keeper.take(this.units.head);
-    this.#engine.crossEntropy(lossesN, headOf(slot).normNC, this.#headWeights(head), slot.targetsN);
+    if (this.#share.count > 1) this.#sharedLosses(slot, head, lossesN);
+    else this.#engine.crossEntropy(lossesN, headOf(slot).normNC, this.#headWeights(head), slot.targetsN);
     this.#keeper.give(this.units.head);
+  }
+
+  /** Three reductions of a number a token bring together what the shares of the vocabulary have. */
+  #sharedLosses(slot: Slot, head: NamedTensors, lossesN: Tensor): SoftmaxSums {
+    const engine = this.#engine;
+    const { softmax } = this.#workspace;
+    if (!softmax) throw new TypeError('A workspace of one share has no room for several');
+    const { ownMaximumN, maximumN, sumsN, targetLogitsN } = softmax;
+    const input = [headOf(slot).normNC, this.#headWeights(head), slot.targetsN] as const;
+    engine.vocabularyPart(ownMaximumN, sumsN, targetLogitsN, ...input);
+    engine.copy(maximumN, ownMaximumN);
+    this.#share.greatest(maximumN);
+    engine.rescaleSums(sumsN, ownMaximumN, maximumN);
+    this.#share.add(sumsN);
+    this.#share.add(targetLogitsN);
+    engine.vocabularyLosses(lossesN, maximumN, sumsN, targetLogitsN, slot.targetsN);
+    return softmax;
   }
 
   /**
@@ -220,16 +255,18 @@ export class ModelPart {
     const weights = this.#keeper.take(head);
     this.#keeper.expect(this.#block(this.#span.end - 1));
     const gradients = this.#keeper.gradients(head, micro.index);
-    engine.crossEntropyBackward(
-      lossesN,
-      dnormNC,
-      this.#headWeights(gradients),
-      normNC,
-      this.#headWeights(weights),
-      slot.targetsN,
-      micro.lossScale,
-      gradients.fresh,
-    );
+    const [dwhead, whead, { targetsN }] = [this.#headWeights(gradients), this.#headWeights(weights), slot];
+    const { lossScale } = micro;
+    if (this.#share.count > 1) {
+      const { maximumN, sumsN } = this.#sharedLosses(slot, weights, lossesN);
+      const sums = [lossesN, maximumN, sumsN] as const;
+      const input = [normNC, whead, targetsN] as const;
+      engine.vocabularyPartBackward(dnormNC, dwhead, ...input, ...sums, lossScale, gradients.fresh);
+      this.#share.add(dnormNC);
+    } else {
+      const input = [normNC, whead, targetsN] as const;
+      engine.crossEntropyBackward(lossesN, dnormNC, dwhead, ...input, lossScale, gradients.fresh);
+    }
     this.#keeper.give(head);
     // Tied weights get the embedding's gradients too, where it is in this part.
     const more = this.#shape.tieHead && this.#span.embedding;

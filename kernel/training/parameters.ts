@@ -29,7 +29,7 @@ export interface ParameterSpecification {
   readonly slice?: Slice;
 }
 
-/** One of `count` equal shares of every layer's heads and hidden units. */
+/** One of `count` shares: equal ones of every layer's heads and hidden units, nearly equal ones of the vocabulary. */
 export interface Share {
   readonly index: number;
   readonly count: number;
@@ -99,7 +99,7 @@ export interface ModelUnits {
 
 /**
  * Every parameter in the order of the forward pass. GPT-2's initialisation: N(0, 0.02), residual projections / sqrt(2L).
- * A share of the layers has the columns of QKV and of the MLP's first matrix that its heads and hidden units belong to, the rows
+ * A share has its ids' rows of token table and head, the columns of QKV and of the MLP's first matrix that its heads and hidden units belong to, the rows
  * of the matrices that follow them (Shoeybi et al. 2019), and all of the rest.
  */
 export function parameterSpecifications(shape: GptShape, share: Share = undivided): ParameterSpecification[] {
@@ -138,12 +138,29 @@ export function parameterSpecifications(shape: GptShape, share: Share = undivide
   return specifications.map((specification, stream) => sliced({ ...specification, stream }, C, share));
 }
 
+/** The ids of a share of a vocabulary: `first` to before `end`. */
+export function idsOf(vocabularySize: number, { index, count }: Share): { first: number; end: number } {
+  const from = (share: number): number => Math.floor((vocabularySize * share) / count);
+  return { first: from(index), end: from(index + 1) };
+}
+
 /** A parameter's part in a share of the layers: the parameter itself where it is not split. */
 function sliced(whole: ParameterSpecification, C: number, share: Share): ParameterSpecification {
   const { index, count } = share;
   const kind = whole.name.replace(/^h\.\d+\./, '');
   const parts = { 'attn.c_attn': 3, 'mlp.c_fc': 1 }[kind.replace(/\.(weight|bias)$/, '')];
   const isRows = kind === 'attn.c_proj.weight' || kind === 'mlp.c_proj.weight';
+  const isTable = kind === 'wte.weight' || kind === 'lm_head.weight';
+  if (isTable && count > 1) {
+    const [rows = 0, rowLength = 0] = whole.shape;
+    const { first, end } = idsOf(rows, share);
+    const columns = [{ first: 0, length: rowLength }];
+    return {
+      ...whole,
+      shape: [end - first, rowLength],
+      slice: { share, rowLength, firstRow: first, columns },
+    };
+  }
   if (count === 1 || (parts === undefined && !isRows)) return whole;
   const [rows, rowLength] =
     whole.shape.length === 2 ? (whole.shape as [number, number]) : [1, whole.shape[0] ?? 0];

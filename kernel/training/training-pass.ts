@@ -47,8 +47,7 @@ export class TrainingPass {
 
   /** Queues tokens and targets [N] of the next forward; a target of -1 is ignored. */
   load(tokens: Int32Array, targets: Int32Array): void {
-    this.#engine.write(this.tokensN, tokens);
-    this.#engine.write(this.targetsN, targets);
+    this.#part.load(this.#slot, tokens, targets);
   }
 
   /** Losses [N] in nats of the loaded tokens, without gradients or dropout. */

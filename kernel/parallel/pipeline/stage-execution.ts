@@ -171,8 +171,7 @@ export class StageExecution {
     if (inputNC) slot.streamNC[0] = inputNC;
     if (span.embedding || span.head) {
       const { tokens, targets } = input.batch(operation.microBatch);
-      if (span.embedding) this.#engine.write(slot.tokensN, tokens);
-      if (span.head) this.#engine.write(slot.targetsN, targets);
+      part.load(slot, tokens, targets);
     }
     part.forward(slot, dropout);
     return { slot, inputNC };

@@ -49,7 +49,7 @@ export function accounting(name: AccountingName, precision: Job['precision']): A
       // Node with the program, the engine, its threads' working space and packed operands: measured.
       ...{ logitTokens: 256, logit: 2 * activation, process: 82e6 },
       // So that the order of summation does not depend on the stage.
-      ...{ shardAlignment: 64, reducesEach: true, keepsSlots: true, splitsVocabulary: false },
+      ...{ shardAlignment: 64, reducesEach: true, keepsSlots: true, splitsVocabulary: true },
       remakesInputs: true,
     };
   }
