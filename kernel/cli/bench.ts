@@ -4,6 +4,7 @@ import { Gpt2Generation } from '../bench/gpt2-generation.ts';
 import { Gpt2Step } from '../bench/gpt2-step.ts';
 import { measureMachine } from '../bench/machine.ts';
 import { benchmarkNotebook } from '../bench/notebook.ts';
+import { benchmarkParallel, defaultSize, type LayoutRow } from '../bench/parallel.ts';
 import { serveSteps } from '../bench/stepper.ts';
 import { availableThreads, NativeEngine } from '../engine/native/native-engine.ts';
 import { rememberMachine } from '../parallel/plan/this-machine.ts';
@@ -101,6 +102,45 @@ export const benchNotebook = defineCommand({
     return EXIT.done;
   },
 });
+
+export const benchParallel = defineCommand({
+  name: 'bench parallel',
+  summary: 'Measure a model on 1, 2 and 4 ranks in every layout, against one rank',
+  notes: [
+    'Every rank has one thread. Bytes are compared with what each stage of ZeRO must at least bring to a rank, the waiting of',
+    'stages with what their schedule says. More ranks than CPUs take turns. Leave the machine alone meanwhile.',
+  ].join('\n'),
+  options: {
+    rounds: { type: 'integer', value: 'N', minimum: 1, maximum: 1000, help: 'measured steps of each (5)' },
+  },
+  async run({ values: { json, rounds = 5 } }) {
+    for await (const row of benchmarkParallel({ rounds, size: defaultSize })) {
+      if (json) printJson(row);
+      else if (row.row === 'layout') print(describeLayout(row));
+      else
+        print(
+          `${row.cpu}, ${row.cpus} CPUs, gpt-lab ${row.version}; ${(row.parameters / 1e6).toFixed(1)} M parameters, a thread for each rank`,
+        );
+    }
+    return EXIT.done;
+  },
+});
+
+function describeLayout(row: LayoutRow): string {
+  const { layout, world, minimumSeconds, medianSeconds, overMinimum, bubble } = row;
+  const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+  const name = Object.entries(layout).map(([key, value]) => `${key} ${value}`);
+  return [
+    `${name.join(', ').padEnd(56)} ${world} rank${world > 1 ? 's' : ' '}  best ${minimumSeconds.toFixed(3)} s, median ${medianSeconds.toFixed(3)} s`,
+    `${row.speedUp.toFixed(2)} x one rank`,
+    `at most ${(row.peakBytes / 1e6).toFixed(0)} MB a rank`,
+    ...(world > 1 ? [`${(row.bytesPerStep / 1e6).toFixed(1)} MB a step`] : []),
+    ...(overMinimum === undefined ? [] : [`${overMinimum.toFixed(3)} x the least`]),
+    ...(bubble === undefined
+      ? []
+      : [`waiting ${percent(bubble.measured)}, by the schedule ${percent(bubble.schedule)}`]),
+  ].join(', ');
+}
 
 export const benchEngineStep = defineCommand({
   name: 'bench engine-step',

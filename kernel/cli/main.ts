@@ -6,7 +6,14 @@ import { disconnect } from '../lab/connection.ts';
 import { LabError } from '../lab/errors.ts';
 import { NoSuchRun } from '../lab/find-run.ts';
 import { UsageError } from './arguments.ts';
-import { benchEngine, benchEngineGenerate, benchEngineStep, benchMachine, benchNotebook } from './bench.ts';
+import {
+  benchEngine,
+  benchEngineGenerate,
+  benchEngineStep,
+  benchMachine,
+  benchNotebook,
+  benchParallel,
+} from './bench.ts';
 import { EXIT, note, print } from './command.ts';
 import type { Command } from './command.ts';
 import { daemonStart, daemonStatus, daemonStop } from './daemon.ts';
@@ -40,6 +47,7 @@ const commands: readonly Command[] = [
   benchEngineStep,
   benchEngineGenerate,
   benchNotebook,
+  benchParallel,
   doctor,
 ];
 

@@ -73,10 +73,16 @@ export class World implements Peers {
     return this.#collective?.current().map(({ call }) => call) ?? [];
   }
 
-  /** Time that collectives have taken, waits for other ranks included; those of several groups may run at once. */
-  communicationSeconds(): number {
+  /**
+   * What collectives have taken: time, waits for other ranks included, where those of several groups may run at once; and
+   * bytes from other ranks.
+   */
+  communication(): { readonly seconds: number; readonly receivedBytes: number } {
     const all = Object.values(this.#collective?.statistics() ?? {});
-    return all.reduce((sum, { seconds }) => sum + seconds, 0);
+    return {
+      seconds: all.reduce((sum, { seconds }) => sum + seconds, 0),
+      receivedBytes: all.reduce((sum, { bytesReceived }) => sum + bytesReceived, 0),
+    };
   }
 
   /** Leaves when all ranks have come so far: none takes another's leaving for a failure. */

@@ -75,9 +75,11 @@ function reportState(engine: Engine, world: World): { stepDone: (step: number) =
   const tellState = (): void => {
     const { bytes: tensorBytes, peakBytes: peakTensorBytes } = engine.memory;
     const doing = world.currentCalls().join('; ') || 'computing';
-    const communicationShare = world.communicationSeconds() / ((performance.now() - start) / 1000);
-    const { rank } = world;
-    tell({ type: 'state', state: { rank, step, doing, tensorBytes, peakTensorBytes, communicationShare } });
+    const { seconds, receivedBytes } = world.communication();
+    const communicationShare = seconds / ((performance.now() - start) / 1000);
+    const memory = { tensorBytes, peakTensorBytes };
+    const state = { rank: world.rank, step, doing, ...memory, communicationShare, receivedBytes };
+    tell({ type: 'state', state });
   };
   const timer = setInterval(tellState, STATE_INTERVAL);
   return {
