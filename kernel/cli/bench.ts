@@ -131,7 +131,7 @@ function describeLayout(row: LayoutRow): string {
   const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
   const name = Object.entries(layout).map(([key, value]) => `${key} ${value}`);
   return [
-    `${name.join(', ').padEnd(56)} ${world} rank${world > 1 ? 's' : ' '}  best ${minimumSeconds.toFixed(3)} s, median ${medianSeconds.toFixed(3)} s`,
+    `${(name.join(', ') || 'one rank').padEnd(56)} ${world} rank${world > 1 ? 's' : ' '}  best ${minimumSeconds.toFixed(3)} s, median ${medianSeconds.toFixed(3)} s`,
     `${row.speedUp.toFixed(2)} x one rank`,
     `at most ${(row.peakBytes / 1e6).toFixed(0)} MB a rank`,
     ...(world > 1 ? [`${(row.bytesPerStep / 1e6).toFixed(1)} MB a step`] : []),

@@ -74,7 +74,10 @@ export async function openData(
   control: TrainingControl,
   world: World,
 ): Promise<RunData | undefined> {
-  const openHere = (): Promise<RunData> => open(task, before, perMicroBatch, control);
+  // The first rank has told and asked all that there is to tell and to ask.
+  const silent = { ...control, event: () => undefined, phase: () => undefined, stopRequested: () => false };
+  const openHere = (): Promise<RunData> =>
+    open(task, before, perMicroBatch, world.rank === 0 ? control : silent);
   const opened =
     world.rank > 0
       ? undefined

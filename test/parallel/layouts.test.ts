@@ -109,6 +109,17 @@ describe('activation checkpointing and precision', () => {
   });
 });
 
+describe('what a run has to say', () => {
+  it('is said once, by the first rank', async () => {
+    // The held-out twentieth is shorter than a sequence of this length.
+    const model = { layers: 2, contextLength: 1024 };
+    const training = { steps: 1, batchSize: 2, sequenceLength: 1024 };
+    const { events } = await trainings.train({ model, training, parallel: { data: 2, zero: 3 } });
+    const said = events.map((event) => (event.event === 'warning' ? event.code : event.event));
+    assert.deepEqual(said, ['no-evaluation', 'start', 'step', 'checkpoint', 'end']);
+  });
+});
+
 describe('fifty steps', () => {
   it('stay within 1e-5 of one rank on a replicated pipeline', async () => {
     const training = { steps: 50, evaluateEvery: 0 };
