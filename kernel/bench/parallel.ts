@@ -70,6 +70,7 @@ export interface LayoutRow {
 const layouts: readonly ParallelConfiguration[] = [
   {},
   { microBatches: 4 },
+  { offload: 'optimizer' },
   ...([2, 4] as const).flatMap((data) => ([0, 1, 2, 3] as const).map((zero) => ({ data, zero }))),
   ...([2, 4] as const).flatMap((pipeline) =>
     (['gpipe', '1f1b', 'zero-bubble'] as const).map((schedule) => ({ pipeline, schedule, microBatches: 4 })),

@@ -59,7 +59,7 @@ export interface AdamWSettings {
 
 /** What the tensors of an engine take, bytes. */
 export interface TensorMemory {
-  /** Of all that are allocated and not released. */
+  /** Of all in memory that are allocated and not released. */
   readonly bytes: number;
   /** Most that it has been. */
   readonly peakBytes: number;
@@ -72,8 +72,13 @@ export interface Engine {
   readonly threads: number;
   readonly memory: TensorMemory;
 
-  /** A new zeroed tensor. */
-  allocate(type: DataType, shape: readonly number[]): Tensor;
+  /**
+   * A new zeroed tensor. With a `directory` it lies in a nameless file there that is mapped into memory, and does not count as
+   * memory: throws when the disk has no room for it.
+   */
+  allocate(type: DataType, shape: readonly number[], directory?: string): Tensor;
+  /** The tensor is not needed for a while: one on disk gives its memory back until then; others stay as they are. */
+  evict(tensor: Tensor): void;
   /** Gives an allocation's memory back once all calls queued before have run; its views die with it. */
   release(tensor: Tensor): void;
   /** Copies `values` (Float32Array for bf16 too) now; the device sees them in queue order. */

@@ -52,9 +52,16 @@ export class ParallelModel {
   readonly #ownsShared: boolean;
   readonly #share: Share;
 
-  constructor(engine: Engine, shape: GptShape, config: ResolvedConfiguration, world: World) {
+  /** `directory` is where what is offloaded lies. */
+  constructor(
+    engine: Engine,
+    shape: GptShape,
+    config: ResolvedConfiguration,
+    world: World,
+    directory: string,
+  ) {
     const { training, parallel } = config;
-    const { data, pipeline, microBatches, chunks, schedule, zero } = parallel;
+    const { data, pipeline, microBatches, chunks, schedule, zero, offload } = parallel;
     this.#engine = engine;
     this.#config = config;
     this.#world = world;
@@ -88,6 +95,7 @@ export class ParallelModel {
       replicas: world.replicas,
       stage: zero,
       microBatches,
+      momentDirectory: offload === 'optimizer' ? directory : undefined,
       ...(isShared ? { shared: { unit: units.tokens, group: world.ends } } : {}),
     });
     this.#stage = new StageExecution({

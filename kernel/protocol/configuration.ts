@@ -121,6 +121,11 @@ export interface ParallelConfiguration {
   tensorMode?: '1d' | '2d' | '2.5d' | '3d';
   /** ZeRO: what replicas share out among them. 0 nothing, 1 the optimizer's state, 2 gradients too, 3 parameters too. Default 0. */
   zero?: 0 | 1 | 2 | 3;
+  /**
+   * What lies on disk instead of in memory: `optimizer` puts AdamW's moments into a file in the run's folder; the same numbers,
+   * slower steps. Linux only. Default `none`.
+   */
+  offload?: 'none' | 'optimizer';
   /** Parts that each replica's share of a step's batch is split into, gradients accumulated. Default 1. */
   microBatches?: number;
   /** Order in which pipeline stages work through micro-batches. Default `1f1b`. */

@@ -11,6 +11,8 @@ export interface Region {
   readonly v: Tensor;
   /** Whether weight decay applies. */
   readonly decay: boolean;
+  /** Whether the moments lie on disk between updates. */
+  readonly onDisk?: boolean;
 }
 
 /** The gradient's global norm as a sum over pieces, which are the same for all ranks and all ways to share them out. */
@@ -74,7 +76,7 @@ export class AdamW {
     const { betas, epsilon, weightDecay, clipNorm } = this.#settings;
     const factor = clipNorm > 0 ? this.#factor : null;
     if (factor) engine.clipFactor(factor, this.squaredNorm, clipNorm);
-    for (const { parameters, gradients, m, v, decay } of this.#regions) {
+    for (const { parameters, gradients, m, v, decay, onDisk } of this.#regions) {
       engine.adamw(parameters, gradients, m, v, factor, {
         learningRate,
         beta1: betas[0],
@@ -83,6 +85,7 @@ export class AdamW {
         weightDecay: decay ? weightDecay : 0,
         step,
       });
+      if (onDisk) for (const moment of [m, v]) engine.evict(moment);
     }
   }
 

@@ -77,7 +77,7 @@ export async function train(
   const shape: GptShape = { ...config.model, vocabularySize: data.vocabularySize };
 
   phase('building the model');
-  const model = new ParallelModel(engine, shape, config, world);
+  const model = new ParallelModel(engine, shape, config, world, task.directory);
   /** Steps that are done, and the number of the first sequence that was not taken yet. */
   let done = 0;
   let sequences = 0;

@@ -66,6 +66,10 @@ export class ReferenceEngine implements Engine {
     return new ReferenceTensor(type, shape, data, { bytes, released: false });
   }
 
+  evict(): void {
+    // All of it lies in memory.
+  }
+
   release(tensor: Tensor): void {
     if (!(tensor instanceof ReferenceTensor)) throw new TypeError('The tensor belongs to another engine.');
     if (tensor.allocation.released) throw new Error('The tensor was released before.');

@@ -32,8 +32,8 @@ const zeros = ([0, 1, 2, 3] as const).map((zero) => ({ zero }));
 const schedules = (['1f1b', 'gpipe', 'zero-bubble'] as const).map((schedule) => ({ schedule }));
 
 const families: readonly Family[] = [
-  { layout: { data: 1, microBatches: 4 }, variants: schedules },
-  { layout: { data: 2 }, variants: zeros },
+  { layout: { data: 1, microBatches: 4 }, variants: [...schedules, { offload: 'optimizer' }] },
+  { layout: { data: 2 }, variants: [...zeros, { zero: 2, offload: 'optimizer' }] },
   { layout: { data: 3, microBatches: 2 }, variants: zeros },
   {
     layout: { pipeline: 2, microBatches: 4 },

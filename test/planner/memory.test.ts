@@ -25,6 +25,7 @@ const grid: [ParallelConfiguration, TrainingConfiguration?][] = [
   [{ microBatches: 2 }, { precision: 'bf16' }],
   [{ data: 2, zero: 0, microBatches: 2 }],
   [{ data: 2, zero: 1 }],
+  [{ data: 2, zero: 1, offload: 'optimizer' }],
   [{ data: 3, zero: 2 }, { batchSize: 24 }],
   [{ data: 2, zero: 3, microBatches: 2 }, { precision: 'bf16' }],
   [{ pipeline: 3, microBatches: 4, schedule: 'gpipe' }],

@@ -36,7 +36,8 @@ export interface AddonAdamWSettings {
 /** The queue of one engine; small letters are sizes (see engine.ts). Nothing but lengths is checked here. */
 export interface AddonEngine {
   readonly threads: number;
-  allocate(type: string, length: number): Region;
+  allocate(type: string, length: number, directory: string | null): Region;
+  evict(region: Region): void;
   release(region: Region): void;
   write(region: Region, values: Uint8Array): void;
   read(region: Region, target: Uint8Array): Promise<void>;

@@ -62,18 +62,17 @@ export class NativeEngine implements Engine {
     return this.#memory;
   }
 
-  allocate(type: DataType, shape: readonly number[]): NativeTensor {
+  allocate(type: DataType, shape: readonly number[], directory?: string): NativeTensor {
     this.#check('allocate');
     checkShape('allocate', shape);
-    const region = this.#addon.allocate(type, elements(shape));
-    this.#memory = allocated(this.#memory, bytesOf(type, elements(shape)));
-    return new NativeTensor(
-      type,
-      shape,
-      region,
-      { owner: this, bytes: bytesOf(type, elements(shape)), released: false },
-      0,
-    );
+    const region = this.#addon.allocate(type, elements(shape), directory ?? null);
+    const bytes = directory === undefined ? bytesOf(type, elements(shape)) : 0;
+    this.#memory = allocated(this.#memory, bytes);
+    return new NativeTensor(type, shape, region, { owner: this, bytes, released: false }, 0);
+  }
+
+  evict(tensor: Tensor): void {
+    this.#addon.evict(this.#check('evict').tensor('tensor', tensor).region);
   }
 
   release(tensor: Tensor): void {

@@ -28,6 +28,8 @@ export interface Layout {
   readonly tensor: number;
   readonly tensorMode: '1d' | '2d' | '2.5d' | '3d';
   readonly zero: 0 | 1 | 2 | 3;
+  /** `optimizer`: its state lies on disk. Default: nothing does. */
+  readonly offload?: 'none' | 'optimizer';
   readonly microBatches: number;
   readonly schedule: ScheduleName;
   readonly chunks: number;
@@ -88,6 +90,7 @@ export function jobOf(config: ResolvedConfiguration): { job: Job; assumptions: s
       tensor: parallel.tensor,
       tensorMode: parallel.tensorMode,
       zero: parallel.zero,
+      offload: parallel.offload,
       microBatches: parallel.microBatches,
       schedule: parallel.schedule,
       chunks: parallel.chunks,

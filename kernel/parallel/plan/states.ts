@@ -21,7 +21,9 @@ const TURNS = 2;
  * gradients of several micro-batches are summed over replicas one by one (`reducesEach`).
  */
 export function stateBytes(job: Job, bytes: Accounting, stage: number, blocks: number): StateBytes {
-  const { data, zero, microBatches } = job.layout;
+  const { data, zero, microBatches, offload } = job.layout;
+  // On disk it takes no memory but the pieces that are being updated.
+  const optimizer = offload === 'optimizer' ? 0 : bytes.optimizer;
   const { all } = stageBuffers(job, bytes, stage, blocks);
   const alignment = bytes.shardAlignment;
   let [whole, shards, turns] = [0, 0, 0];
@@ -34,14 +36,14 @@ export function stateBytes(job: Job, bytes: Accounting, stage: number, blocks: n
   if (data === 1)
     return {
       ...{ weights: bytes.weight * whole, gradients: bytes.gradient * whole },
-      ...{ optimizer: bytes.optimizer * whole, units: 0 },
+      ...{ optimizer: optimizer * whole, units: 0 },
     };
   const isSummedApart = bytes.reducesEach && microBatches > 1;
   const summed = isSummedApart && zero === 1 ? shards : whole;
   return {
     weights: bytes.weight * (zero >= 3 ? shards : whole),
     gradients: bytes.gradient * (zero >= 2 ? shards : summed),
-    optimizer: bytes.optimizer * (zero >= 1 ? shards : whole),
+    optimizer: optimizer * (zero >= 1 ? shards : whole),
     units: bytes.gradient * (zero >= 2 || isSummedApart ? turns : 0) + bytes.weight * (zero >= 3 ? turns : 0),
   };
 }

@@ -9,7 +9,7 @@ export class Arena {
   readonly #all: { readonly values: Tensor; readonly sum: Tensor; readonly m: Tensor; readonly v: Tensor };
   readonly #offsets = new Map<FlatLayout, number>();
 
-  constructor(engine: Engine, decay: boolean, layouts: readonly FlatLayout[]) {
+  constructor(engine: Engine, decay: boolean, layouts: readonly FlatLayout[], momentDirectory?: string) {
     this.decay = decay;
     let used = 0;
     for (const layout of layouts) {
@@ -17,7 +17,8 @@ export class Arena {
       used += layout.length;
     }
     const floats = (): Tensor => engine.allocate('f32', [used]);
-    this.#all = { values: floats(), sum: floats(), m: floats(), v: floats() };
+    const moments = (): Tensor => engine.allocate('f32', [used], momentDirectory);
+    this.#all = { values: floats(), sum: floats(), m: moments(), v: moments() };
   }
 
   /** The part of one buffer. */

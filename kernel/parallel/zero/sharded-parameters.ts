@@ -28,6 +28,8 @@ export interface ShardedSettings {
   readonly stage: ZeroStage;
   /** Micro-batches of a step. */
   readonly microBatches: number;
+  /** Where the moments lie on disk; in memory where it is undefined. */
+  readonly momentDirectory?: string | undefined;
   /** A unit that another stage of the pipeline computes with too, and the ranks of both that have the same shard of it. */
   readonly shared?: { readonly unit: Unit; readonly group: Group };
 }
@@ -73,6 +75,7 @@ export class ShardedParameters implements ParameterKeeper {
   readonly #replicas: Group | undefined;
   readonly #shared: ShardedSettings['shared'];
   readonly #microBatches: number;
+  readonly #momentDirectory: string | undefined;
   readonly #ofUnit: ReadonlyMap<string, readonly ShardedBuffer[]>;
   readonly #whole = new Map<string, NamedTensors>();
   readonly #gathered: GatheredUnits | undefined;
@@ -86,7 +89,9 @@ export class ShardedParameters implements ParameterKeeper {
   /** Values that are being gathered after an update. */
   readonly #arriving = new Map<string, EngineEvent[]>();
 
-  constructor({ engine, units, replicas, stage, microBatches, shared }: ShardedSettings) {
+  constructor(settings: ShardedSettings) {
+    const { engine, units, replicas, stage, microBatches, shared, momentDirectory } = settings;
+    this.#momentDirectory = momentDirectory;
     this.#engine = engine;
     this.#replicas = replicas;
     this.#shared = shared;
@@ -104,6 +109,7 @@ export class ShardedParameters implements ParameterKeeper {
           engine,
           decay,
           members.map(({ layout }) => layout),
+          momentDirectory,
         );
       });
     }
@@ -133,7 +139,8 @@ export class ShardedParameters implements ParameterKeeper {
     const shard = values ? own(values) : floats(layout.shard);
     const inPlace = this.stage === 1 && isLone ? floats(layout.length) : undefined;
     const sum = inPlace ? own(inPlace) : floats(layout.shard);
-    return { ...common, values, shard, sum, inPlace, m: floats(layout.shard), v: floats(layout.shard) };
+    const moments = (): Tensor => this.#engine.allocate('f32', [layout.shard], this.#momentDirectory);
+    return { ...common, values, shard, sum, inPlace, m: moments(), v: moments() };
   }
 
   /** Queues the initial values: each parameter draws from its own stream of the seed, whoever holds which elements. */
@@ -216,10 +223,13 @@ export class ShardedParameters implements ParameterKeeper {
 
   /** What this rank updates. */
   regions(): Region[] {
-    if (this.#arenas.length > 0) return this.#arenas.flatMap((arena) => arena.regions());
-    return this.buffers.map(({ layout, shard, sum, m, v }) => ({
-      ...{ parameters: shard, gradients: sum, m, v, decay: layout.decay },
-    }));
+    const regions =
+      this.#arenas.length > 0
+        ? this.#arenas.flatMap((arena) => arena.regions())
+        : this.buffers.map(({ layout, shard, sum, m, v }) => ({
+            ...{ parameters: shard, gradients: sum, m, v, decay: layout.decay },
+          }));
+    return this.#momentDirectory === undefined ? regions : regions.flatMap(inPieces);
   }
 
   /**
@@ -321,4 +331,16 @@ export class ShardedParameters implements ParameterKeeper {
     }
     if (local !== buffer.inPlace) this.#locals.give(buffer.layout, local);
   }
+}
+
+/** Elements whose moments are in memory at a time when they lie on disk. */
+const PIECE = 2 ** 22;
+
+function inPieces({ parameters, gradients, m, v, decay }: Region): Region[] {
+  return Array.from({ length: Math.ceil(m.length / PIECE) }, (_, piece): Region => {
+    const from = piece * PIECE;
+    const view = (tensor: Tensor): Tensor => tensor.view(from, [Math.min(PIECE, m.length - from)]);
+    const [own, moments] = [view(parameters), { m: view(m), v: view(v) }];
+    return { parameters: own, gradients: view(gradients), ...moments, decay, onDisk: true };
+  });
 }

@@ -149,19 +149,25 @@ impl NativeEngine {
         }
     }
 
-    /// Zeroed memory for `length` elements of type "f32", "bf16" or "i32".
+    /// Zeroed memory for `length` elements of type "f32", "bf16" or "i32"; of a file in `directory` where one is given.
     #[napi]
-    pub fn allocate(&mut self, kind: String, length: i64) -> Result<Region> {
+    pub fn allocate(&mut self, kind: String, length: i64, directory: Option<String>) -> Result<Region> {
         let kind = match kind.as_str() {
             "bf16" => DataType::Bf16,
             "i32" => DataType::I32,
             _ => DataType::F32,
         };
         let bytes = usize::try_from(length).ok().and_then(|length| length.checked_mul(kind.size()));
-        let memory = bytes.and_then(Memory::new).map(Arc::new);
-        let memory = memory.ok_or_else(|| {
-            Error::from_reason(format!("Out of memory: a tensor of {length} elements could not be allocated"))
-        })?;
+        let failed = |cause: String| {
+            Error::from_reason(format!("{cause}: a tensor of {length} elements could not be allocated"))
+        };
+        let memory = match (bytes, directory) {
+            (Some(bytes), Some(directory)) => Memory::on_disk(bytes, directory.as_ref())
+                .map_err(|error| failed(format!("{directory}: {error}")))?,
+            (Some(bytes), None) => Memory::new(bytes).ok_or_else(|| failed("Out of memory".into()))?,
+            (None, _) => return Err(failed("Out of memory".into())),
+        };
+        let memory = Arc::new(memory);
         if self.allocations.len() == self.allocations.capacity() {
             self.allocations.retain(|weak| weak.strong_count() > 0);
         }
@@ -176,6 +182,16 @@ impl NativeEngine {
         let memory = region.0.memory().clone();
         self.queue(move |_| {
             memory.free();
+            Ok(())
+        })
+    }
+
+    /// Gives back the pages of memory on disk after the calls queued so far.
+    #[napi]
+    pub fn evict(&self, region: &Region) -> Result<()> {
+        let region = region.0.clone();
+        self.queue(move |_| {
+            region.evict();
             Ok(())
         })
     }

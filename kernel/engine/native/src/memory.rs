@@ -3,13 +3,21 @@
 use crate::product::Packed;
 use crate::values::{Target, Values};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
+#[cfg(target_os = "linux")]
+use std::fs::OpenOptions;
 use std::marker::PhantomData;
+#[cfg(target_os = "linux")]
+use std::os::{fd::AsRawFd, unix::fs::OpenOptionsExt};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 const ALIGNMENT: usize = 64;
 #[cfg(target_os = "linux")]
 const HUGE_PAGE: usize = 2 << 20;
+/// A page's size at most: of whole ones of these, all are whole.
+#[cfg(target_os = "linux")]
+const PAGE: usize = 64 << 10;
 
 /// One allocation. Its contents belong to the engine's thread: only queued closures touch them.
 pub struct Memory {
@@ -33,6 +41,9 @@ enum Block {
     /// Pages of its own: address and bytes.
     #[cfg(target_os = "linux")]
     Pages(*mut u8, usize),
+    /// Pages of a file that has no name any more.
+    #[cfg(target_os = "linux")]
+    File(*mut u8, usize),
 }
 
 unsafe impl Send for Memory {}
@@ -72,6 +83,35 @@ impl Memory {
         Some(Self { data, bytes, block: Block::Pages(base, size), pins })
     }
 
+    /// Zeroed memory of a nameless file in `directory`: the system may write its pages there instead of keeping them. The
+    /// disk's room is taken now, so that it cannot be missing later. No file is left, however the process ends.
+    #[cfg(target_os = "linux")]
+    pub fn on_disk(bytes: usize, directory: &Path) -> std::io::Result<Self> {
+        let mut options = OpenOptions::new();
+        let file =
+            options.read(true).write(true).custom_flags(libc::O_TMPFILE).mode(0o600).open(directory)?;
+        let size = bytes.max(1);
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED);
+        let base = unsafe {
+            match libc::posix_fallocate(file.as_raw_fd(), 0, size as libc::off_t) {
+                0 => libc::mmap(std::ptr::null_mut(), size, access, kind, file.as_raw_fd(), 0),
+                error => return Err(std::io::Error::from_raw_os_error(error)),
+            }
+        };
+        if base == libc::MAP_FAILED {
+            return Err(std::io::Error::last_os_error());
+        }
+        let base = base.cast::<u8>();
+        let (data, pins) = (AtomicPtr::new(base), AtomicUsize::new(0));
+        Ok(Self { data, bytes, block: Block::File(base, size), pins })
+    }
+
+    /// Elsewhere there is none yet.
+    #[cfg(not(target_os = "linux"))]
+    pub fn on_disk(_bytes: usize, _directory: &Path) -> std::io::Result<Self> {
+        Err(std::io::Error::new(std::io::ErrorKind::Unsupported, "tensors on disk need Linux"))
+    }
+
     /// Frees at once, or when the last [`Pin`] goes; every later access through a [`Region`] panics. Idempotent.
     pub fn free(&self) {
         let pins = self.pins.fetch_or(FREED, Ordering::AcqRel);
@@ -88,9 +128,21 @@ impl Memory {
         match self.block {
             Block::Heap(base, layout) => unsafe { dealloc(base, layout) },
             #[cfg(target_os = "linux")]
-            Block::Pages(base, size) => unsafe {
+            Block::Pages(base, size) | Block::File(base, size) => unsafe {
                 libc::munmap(base.cast(), size);
             },
+        }
+    }
+
+    /// Gives back pages of a file that lie wholly within these bytes: they come back from it when they are used.
+    #[cfg(target_os = "linux")]
+    fn evict(&self, bytes: std::ops::Range<usize>) {
+        if let Block::File(base, _) = self.block {
+            let (start, end) = (bytes.start.next_multiple_of(PAGE), bytes.end / PAGE * PAGE);
+            if start < end {
+                // Advice only; a shared mapping of a file loses nothing.
+                unsafe { libc::madvise(base.add(start).cast(), end - start, libc::MADV_DONTNEED) };
+            }
         }
     }
 
@@ -261,6 +313,12 @@ impl Region {
         self.length
     }
 
+    /// Says that the elements are not needed for a while: memory on disk gives its pages back.
+    pub fn evict(&self) {
+        #[cfg(target_os = "linux")]
+        self.memory.evict(self.offset * self.kind.size()..(self.offset + self.length) * self.kind.size());
+    }
+
     /// Where the region lies in memory. Panics when it has been freed, or when its elements are not `T`s.
     fn data<T>(&self, kind: DataType) -> *mut T {
         assert!(self.kind == kind, "a tensor of {:?} where {kind:?} is needed", self.kind);
@@ -339,6 +397,26 @@ mod tests {
         }
         memory.free();
         memory.free();
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn memory_on_disk_keeps_its_numbers_when_its_pages_go_and_leaves_no_file() {
+        let directory = std::env::temp_dir().join(format!("gpt-lab-memory-{}", std::process::id()));
+        std::fs::create_dir(&directory).unwrap();
+        let length = 1 << 20;
+        let memory = Arc::new(Memory::on_disk(4 * length, &directory).unwrap());
+        let all = Region::new(memory.clone(), DataType::F32, 0, length).unwrap();
+        unsafe {
+            assert!(all.floats().iter().all(|&x| x == 0.0));
+            all.floats_mut().iter_mut().enumerate().for_each(|(i, x)| *x = i as f32);
+            Region::new(memory.clone(), DataType::F32, 100, length - 200).unwrap().evict();
+            assert!(all.floats().iter().enumerate().all(|(i, &x)| x == i as f32));
+        }
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+        std::fs::remove_dir(&directory).unwrap();
+        assert!(Memory::on_disk(4, &directory).is_err());
+        assert!(Memory::on_disk(usize::MAX / 2, &std::env::temp_dir()).is_err());
     }
 
     #[test]
