@@ -63,7 +63,7 @@ export interface LayoutRow {
   readonly bytesPerStep: number;
   /** That over what its stage of ZeRO must at least bring to a rank; only with replicas alone. */
   readonly overMinimum?: number;
-  /** Share of the time in which stages wait: measured, and as the schedule says; only with a pipeline alone. */
+  /** Share of the time in which stages wait: measured, and as the schedule says; only with a pipeline alone, and a CPU for each. */
   readonly bubble?: { readonly measured: number; readonly schedule: number };
 }
 
@@ -116,7 +116,7 @@ export async function* benchmarkParallel({
       peakBytes: Math.max(...states.map(({ peakTensorBytes }) => peakTensorBytes)),
       bytesPerStep,
       ...(data > 1 && data === world ? { overMinimum: bytesPerStep / least } : {}),
-      ...(pipeline > 1 && pipeline === world
+      ...(pipeline > 1 && pipeline === world && world <= availableParallelism()
         ? { bubble: { measured: 1 - one / (world * minimumSeconds), schedule: bubbleOf(layout) } }
         : {}),
     };
