@@ -1,7 +1,8 @@
 /**
  * `npm test`: from a bare clone to every test run. Installs and builds what is missing, checks lint, types and
  * formatting, then runs the Rust and the TypeScript tests, and prints `N passed, N failed[, N skipped]` last.
- * Arguments are test files or folders to run alone: `npm test -- kernel/daemon`.
+ * Arguments are test files or folders to run alone: `npm test -- kernel/daemon`. With `--full` (`npm run test:full`) layouts,
+ * faults and random shapes are tried many times more.
  */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -60,7 +61,12 @@ async function runRustTests(instructions) {
 
 /** The environment of a test run; `instructions` forces the engine's instruction set. */
 function environment(instructions) {
-  return { ...process.env, FORCE_COLOR: '0', ...(instructions && { GPT_LAB_INSTRUCTIONS: instructions }) };
+  return {
+    ...process.env,
+    FORCE_COLOR: '0',
+    ...(process.argv.includes('--full') && { GPT_LAB_TESTS: 'full' }),
+    ...(instructions && { GPT_LAB_INSTRUCTIONS: instructions }),
+  };
 }
 
 async function runNodeTests(patterns, concurrency, instructions) {
@@ -100,7 +106,7 @@ async function installChromium() {
 try {
   await prepare();
   await installChromium();
-  const chosen = process.argv.slice(2);
+  const chosen = process.argv.slice(2).filter((argument) => argument !== '--full');
   if (chosen.length > 0) {
     await runNodeTests(
       chosen.map((path) => (path.endsWith('.ts') ? path : `${path.replace(/\/$/, '')}/**/*.test.ts`)),

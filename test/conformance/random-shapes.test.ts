@@ -1,6 +1,7 @@
 /** Thousands of cases on shapes drawn at random, small ones mostly; a failure names its shape. */
 import assert from 'node:assert/strict';
 import { after, suite, test } from 'node:test';
+import { full } from '../full.ts';
 import { ReferenceEngine } from '../oracle/reference-engine.ts';
 import {
   attentions,
@@ -52,7 +53,8 @@ for (const subject of engines) {
   suite(`the ${subject.name} engine on random shapes`, () => {
     const engine = subject.open(2);
     after(() => engine.dispose());
-    for (const [name, { count, draw, floor }] of Object.entries(draws)) {
+    for (const [name, { count: some, draw, floor }] of Object.entries(draws)) {
+      const count = full ? 10 * some : some;
       test(`${count} x ${name}`, async () => {
         for (let drawn = 0; drawn < count; drawn++) {
           for (const one of draw().flatMap((wide) => [wide, ...inBf16(wide)])) {

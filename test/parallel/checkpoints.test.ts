@@ -11,7 +11,7 @@ import { Trainings, largestDifference, type Trained } from './training-ranks.ts'
 const trainings = new Trainings();
 after(() => trainings.end());
 
-const training = { evaluateEvery: 0, checkpointEvery: 4 };
+const training = { steps: 8, evaluateEvery: 0, checkpointEvery: 4 };
 const layouts = {
   one: {},
   replicas: { data: 3, zero: 2 },

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import type { DaemonClient } from '../../kernel/daemon/client.ts';
 import type { ParallelConfiguration, TrainingConfiguration } from '../../kernel/protocol/configuration.ts';
 import type { RunEvent } from '../../kernel/protocol/events.ts';
+import { full } from '../full.ts';
 import {
   createTestHome,
   eventsOf,
@@ -22,8 +23,8 @@ beforeEach(async () => {
 });
 afterEach(() => lab.end());
 
-/** Kills of the stress test; `GPT_LAB_KILLS` asks for more. */
-const KILLS = Number(process.env['GPT_LAB_KILLS'] ?? 4);
+/** Kills of the stress test. */
+const KILLS = full ? 50 : 4;
 
 async function start(parallel: ParallelConfiguration, training: TrainingConfiguration): Promise<string> {
   const tiny = tinyConfiguration(lab.text, 0);

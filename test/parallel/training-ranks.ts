@@ -13,6 +13,7 @@ import type {
 } from '../../kernel/protocol/configuration.ts';
 import type { RankState, RunEventBody } from '../../kernel/protocol/events.ts';
 import type { RankCommand, RankReport, RankTask } from '../../kernel/protocol/rank.ts';
+import { full } from '../full.ts';
 
 /** Built, as the daemon starts it: that is several times as fast as from the sources. */
 const program = distFile('kernel', 'rank.js');
@@ -128,7 +129,7 @@ function smallConfiguration({ model, training, parallel }: SmallRun): RunConfigu
     model: { layers: 5, width: 24, heads: 3, contextLength: 16, vocabularySize: 259, dropout: 0.1, ...model },
     data: { text: [join(import.meta.dirname, '..', '..', 'CONTRIBUTING.md')], tokenizer: 'byte' },
     training: {
-      ...{ steps: 8, batchSize: 12, sequenceLength: 12, evaluateEvery: 4, checkpointEvery: 0 },
+      ...{ steps: full ? 50 : 8, batchSize: 12, sequenceLength: 12, evaluateEvery: 4, checkpointEvery: 0 },
       ...training,
       optimizer: { ...optimizer, ...training?.optimizer },
     },
