@@ -62,7 +62,7 @@ test('every problem is listed at once, with key, value and what is allowed, thos
       'data.tokenizer is "words": allowed is "gpt2", "bpe", "byte", "char"',
       'training.steps is 0: allowed is at least 1',
       'training.precision is "fp8": allowed is "fp32", "bf16"',
-      'training.batchsize is not known: did you mean batchSize? Allowed: steps, batchSize, sequenceLength, seed, precision, optimizer, schedule, evaluateEvery, checkpointEvery, activationCheckpointing, onDivergence, spikeFactor, maxRestarts',
+      'training.batchsize is not known: did you mean batchSize? Allowed: steps, batchSize, sequenceLength, seed, precision, optimizer, schedule, evaluateEvery, checkpointEvery, keepCheckpoints, keepEvery, activationCheckpointing, onDivergence, spikeFactor, maxRestarts',
       'training.sequenceLength is 512: allowed is at most model.contextLength, 256',
       'training.batchSize is 8: allowed is a multiple of 6, because batchSize = data x microBatches x sequences per micro-batch = 2 x 3 x 1.33',
     ],

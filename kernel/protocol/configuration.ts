@@ -96,6 +96,10 @@ export interface TrainingConfiguration {
   evaluateEvery?: number;
   /** Steps between checkpoints; 0 = only at the end. Default 100. */
   checkpointEvery?: number;
+  /** Newest checkpoints that are kept. Default 2. */
+  keepCheckpoints?: number;
+  /** Checkpoints of steps that this divides are kept as well; 0 = none. Default 0. */
+  keepEvery?: number;
   /** Keep only each block's input and compute the rest again for the backward pass: less memory, more time. Default false. */
   activationCheckpointing?: boolean;
   /**
@@ -186,6 +190,8 @@ export interface ResolvedConfiguration {
     schedule: Required<ScheduleConfiguration>;
     evaluateEvery: number;
     checkpointEvery: number;
+    keepCheckpoints: number;
+    keepEvery: number;
     activationCheckpointing: boolean;
     onDivergence: 'stop' | 'warn' | 'skip' | 'rollback';
     spikeFactor: number;

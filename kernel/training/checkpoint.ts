@@ -21,8 +21,6 @@ import {
 } from './parameters.ts';
 import { readSafetensors, writeSafetensors, type FileSummary, type NamedTensor } from './safetensors.ts';
 
-/** Checkpoints of a run that are kept; older ones are removed once a newer one is complete. */
-const KEPT = 2;
 /** How the folder of a checkpoint that is being written begins. */
 const ASIDE = '.writing-';
 const MANIFEST_FILE = 'manifest.json';
@@ -165,7 +163,7 @@ export class CheckpointInWriting {
       if (peers.rank === 0) await rm(aside, { recursive: true, force: true });
       throw error;
     }
-    if (peers.rank === 0) await removeOld(directory, this.facts.step);
+    if (peers.rank === 0) await removeOld(directory, this.facts);
     return target;
   }
 }
@@ -274,13 +272,20 @@ async function removeUnfinished(directory: string): Promise<void> {
     await rm(join(directory, name), { recursive: true, force: true });
 }
 
-/** Keeps the newest up to `step`. Later ones are of a past that the run has gone back behind. */
-async function removeOld(directory: string, step: number): Promise<void> {
+/** Keeps what the configuration says of those up to this one. Later ones are of a past that the run has gone back behind. */
+async function removeOld(directory: string, { step, config }: CheckpointFacts): Promise<void> {
+  // Checkpoints of earlier versions do not say it.
+  const { keepCheckpoints = 2, keepEvery = 0 } = config.training as Partial<
+    ResolvedConfiguration['training']
+  >;
   const newest = checkpointName(step);
   const names = (await readdir(directory)).filter((name) => name.startsWith('step-')).sort();
-  const kept = names.filter((name) => name <= newest).slice(-KEPT);
+  const past = names.filter((name) => name <= newest);
+  const kept = new Set(past.slice(-keepCheckpoints));
+  if (keepEvery > 0)
+    for (const name of past) if (Number(name.slice('step-'.length)) % keepEvery === 0) kept.add(name);
   for (const name of names)
-    if (!kept.includes(name)) await rm(join(directory, name), { recursive: true, force: true });
+    if (!kept.has(name)) await rm(join(directory, name), { recursive: true, force: true });
 }
 
 /** Reads a checkpoint's manifest. Throws an Error that names the folder when it is not one or is damaged. */

@@ -97,3 +97,15 @@ test('a damaged part is named, and the checkpoint before it is used by all ranks
   assert.match(warnings.join('\n'), /checksum of optimizer-00002-of-00004\.safetensors does not match/);
   assert.deepEqual(again.losses, first.losses.slice(4));
 });
+
+test('the newest checkpoints are kept, and those of every so many steps', async () => {
+  const directory = await trainings.folder();
+  const often = { steps: 9, evaluateEvery: 0, checkpointEvery: 1, keepCheckpoints: 3, keepEvery: 4 };
+  await trainings.train({ training: often, parallel: { data: 2, zero: 1 }, directory });
+  const names = await readdir(join(directory, 'checkpoints'));
+  const steps = names.map((name) => Number(name.slice('step-'.length)));
+  assert.deepEqual(
+    steps.toSorted((a, b) => a - b),
+    [4, 7, 8, 9],
+  );
+});

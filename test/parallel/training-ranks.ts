@@ -18,6 +18,9 @@ import { full } from '../full.ts';
 /** Built, as the daemon starts it: that is several times as fast as from the sources. */
 const program = distFile('kernel', 'rank.js');
 
+/** Steps of a run that does not say how many. */
+export const STEPS = full ? 50 : 8;
+
 /** A run for the tests: small, and with everything that could go wrong in it. */
 export interface SmallRun {
   readonly model?: ModelConfiguration;
@@ -129,7 +132,7 @@ function smallConfiguration({ model, training, parallel }: SmallRun): RunConfigu
     model: { layers: 5, width: 24, heads: 3, contextLength: 16, vocabularySize: 259, dropout: 0.1, ...model },
     data: { text: [join(import.meta.dirname, '..', '..', 'CONTRIBUTING.md')], tokenizer: 'byte' },
     training: {
-      ...{ steps: full ? 50 : 8, batchSize: 12, sequenceLength: 12, evaluateEvery: 4, checkpointEvery: 0 },
+      ...{ steps: STEPS, batchSize: 12, sequenceLength: 12, evaluateEvery: 4, checkpointEvery: 0 },
       ...training,
       optimizer: { ...optimizer, ...training?.optimizer },
     },
