@@ -30,12 +30,18 @@ export const runs = defineCommand({
 
 /** A row for each rank. */
 function rankRows(ranks: readonly RankState[], pids: readonly number[]): string[][] {
+  const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
   const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`;
   return [
-    ['RANK', 'PROCESS', 'STEP', 'MEMORY', 'PEAK', 'IN COMMUNICATION', 'DOING'],
-    ...ranks.map(({ rank, step, doing, tensorBytes, peakTensorBytes, communicationShare }) => [
+    ['RANK', 'PROCESS', 'STEP', 'MEMORY', 'PEAK', 'COMMUNICATING', 'WAITING', 'DOING'],
+    ...ranks.map(({ rank, step, doing, tensorBytes, peakTensorBytes, ...shares }) => [
       ...[String(rank), String(pids[rank] ?? ''), String(step), megabytes(tensorBytes)],
-      ...[megabytes(peakTensorBytes), `${(100 * communicationShare).toFixed(0)} %`, doing],
+      ...[
+        megabytes(peakTensorBytes),
+        percent(shares.communicationShare),
+        percent(shares.waitingShare),
+        doing,
+      ],
     ]),
   ];
 }

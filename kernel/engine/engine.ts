@@ -71,6 +71,8 @@ export interface Engine {
   readonly device: string;
   readonly threads: number;
   readonly memory: TensorMemory;
+  /** Time in which the queue has stood still for events (`wait`), s. */
+  readonly waitedSeconds: number;
 
   /**
    * A new zeroed tensor. With a `directory` it lies in a nameless file there that is mapped into memory, and does not count as

@@ -65,6 +65,8 @@ export const rankState = z.object({
   peakTensorBytes: z.number(),
   /** Share of its time in which its collectives moved data or waited for other ranks, beside the arithmetic or instead. */
   communicationShare: z.number(),
+  /** Share in which its engine stood still for other ranks: the pipeline's bubble, and communication that nothing hides. */
+  waitingShare: z.number(),
   /** What its collectives have taken from other ranks since the start. */
   receivedBytes: z.number(),
 });

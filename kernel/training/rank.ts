@@ -72,13 +72,18 @@ const STATE_INTERVAL = 1_000;
 function reportState(engine: Engine, world: World): { stepDone: (step: number) => void; end: () => void } {
   let step = 0;
   const start = performance.now();
+  const waitedBefore = engine.waitedSeconds;
   const tellState = (): void => {
     const { bytes: tensorBytes, peakBytes: peakTensorBytes } = engine.memory;
     const doing = world.currentCalls().join('; ') || 'computing';
     const { seconds, receivedBytes } = world.communication();
-    const communicationShare = seconds / ((performance.now() - start) / 1000);
+    const elapsed = (performance.now() - start) / 1000;
+    const shares = {
+      communicationShare: seconds / elapsed,
+      waitingShare: (engine.waitedSeconds - waitedBefore) / elapsed,
+    };
     const memory = { tensorBytes, peakTensorBytes };
-    const state = { rank: world.rank, step, doing, ...memory, communicationShare, receivedBytes };
+    const state = { rank: world.rank, step, doing, ...memory, ...shares, receivedBytes };
     tell({ type: 'state', state });
   };
   const timer = setInterval(tellState, STATE_INTERVAL);

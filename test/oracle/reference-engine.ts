@@ -55,6 +55,7 @@ export class ReferenceEngine implements Engine {
   readonly device = 'cpu';
   readonly threads = 1;
   memory: TensorMemory = { bytes: 0, peakBytes: 0 };
+  readonly waitedSeconds = 0;
   /** The first error of a queued call; the next `read` or `finish` reports it, once. */
   #failure: Error | undefined;
 

@@ -36,6 +36,7 @@ export interface AddonAdamWSettings {
 /** The queue of one engine; small letters are sizes (see engine.ts). Nothing but lengths is checked here. */
 export interface AddonEngine {
   readonly threads: number;
+  readonly waitedSeconds: number;
   allocate(type: string, length: number, directory: string | null): Region;
   evict(region: Region): void;
   release(region: Region): void;

@@ -58,6 +58,10 @@ export class NativeEngine implements Engine {
     this.instructions = addon.instructions();
   }
 
+  get waitedSeconds(): number {
+    return this.#addon.waitedSeconds;
+  }
+
   get memory(): TensorMemory {
     return this.#memory;
   }

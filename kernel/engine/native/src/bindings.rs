@@ -22,7 +22,9 @@ use crate::product::{Precision, Store, peak};
 use crate::simd::{Level, level};
 use napi::bindgen_prelude::{Env, Error, Float64Array, Object, Result, Status, Uint8Array};
 use napi_derive::napi;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 /// A range of an allocation. The allocation lives as long as a region or a queued call refers to it.
 #[napi]
@@ -101,6 +103,8 @@ impl QueueEvent {
 pub struct NativeEngine {
     engine: Option<Engine>,
     allocations: Vec<Weak<Memory>>,
+    /// Nanoseconds that the queue has stood still for events.
+    waited: Arc<AtomicU64>,
 }
 
 /// CPUs that this process may use: its affinity and the limits of its control group.
@@ -127,7 +131,7 @@ impl NativeEngine {
     #[napi(constructor)]
     pub fn new(threads: u32) -> Result<Self> {
         let engine = Engine::start(threads.max(1) as usize).map_err(Error::from_reason)?;
-        Ok(Self { engine: Some(engine), allocations: Vec::new() })
+        Ok(Self { engine: Some(engine), allocations: Vec::new(), waited: Arc::default() })
     }
 
     /// Threads that work on a call.
@@ -250,8 +254,19 @@ impl NativeEngine {
     /// Calls queued later run after the event; its error becomes the queue's.
     #[napi]
     pub fn wait(&self, event: &QueueEvent) -> Result<()> {
-        let event = event.0.clone();
-        self.queue(move |_| event.wait())
+        let (event, waited) = (event.0.clone(), self.waited.clone());
+        self.queue(move |_| {
+            let start = Instant::now();
+            let result = event.wait();
+            waited.fetch_add(start.elapsed().as_nanos() as u64, Ordering::Relaxed);
+            result
+        })
+    }
+
+    /// Seconds that the queue has stood still for events.
+    #[napi(getter)]
+    pub fn waited_seconds(&self) -> f64 {
+        self.waited.load(Ordering::Relaxed) as f64 / 1e9
     }
 
     /// A promise settled by `call` in queue order. What the call returns is dropped on JavaScript's thread.
