@@ -7,11 +7,11 @@ import type { ResolvedConfiguration } from '../protocol/configuration.ts';
 import type { Batch } from '../training/data/batches.ts';
 import type { StatePiece } from '../training/checkpoint.ts';
 import { AdamW } from '../training/optimizer.ts';
-import type { LayerShare } from '../training/model.ts';
-import { modelUnits, type GptShape, type Share, type Unit } from '../training/parameters.ts';
+import { isNorm, modelUnits, type GptShape, type Share, type Unit } from '../training/parameters.ts';
 import { stageSpans } from './pipeline/layers.ts';
 import { pipelineSchedule } from './pipeline/schedule.ts';
 import { StageExecution } from './pipeline/stage-execution.ts';
+import { layerShare } from './tensor/layer-share.ts';
 import type { World } from './world.ts';
 import { piecesOf } from './zero/layout.ts';
 import { ShardedParameters } from './zero/sharded-parameters.ts';
@@ -67,15 +67,8 @@ export class ParallelModel {
     this.#world = world;
     this.#B = training.batchSize / (data * microBatches);
     this.#losses = engine.allocate('f32', [training.batchSize * training.sequenceLength]);
-    const share: LayerShare = {
-      ...{ index: world.place.tensor, count: world.mesh.shape.tensor },
-      add: (x) => {
-        if (world.sharers) engine.wait(world.sharers.allReduce(x));
-      },
-      greatest: (x) => {
-        if (world.sharers) engine.wait(world.sharers.allReduce(x, { reduction: 'max' }));
-      },
-    };
+    const { sharers } = world;
+    const share = layerShare(engine, sharers, parallel.sequenceParallel);
     this.#share = share;
     const units = modelUnits(shape, share);
     const { pipeline: stage } = world.place;
@@ -97,10 +90,14 @@ export class ParallelModel {
       microBatches,
       momentDirectory: offload === 'optimizer' ? directory : undefined,
       ...(isShared ? { shared: { unit: units.tokens, group: world.ends } } : {}),
+      ...(sharers && share.tokens.count > 1 ? { partial: { belongs: isNorm, group: sharers } } : {}),
     });
     this.#stage = new StageExecution({
       engine,
-      size: { shape, B: this.#B, T: training.sequenceLength, shares: share.count },
+      size: {
+        ...{ shape, B: this.#B, T: training.sequenceLength },
+        ...{ shares: share.count, tokenShares: share.tokens.count },
+      },
       options: training,
       keeper: this.parameters,
       share,

@@ -88,6 +88,22 @@ test('layouts that make no sense are refused, each with the keys that contradict
   ]);
 });
 
+test('sequence parallelism is refused where there is nothing to divide, or nothing that divides it, each reason at once', () => {
+  const layout = (parallel: object, sequenceLength = 256): string[] =>
+    problems({ data: text, training: { batchSize: 9, sequenceLength }, parallel });
+  const sequenceParallel = true;
+  assert.ok('config' in resolveConfiguration({ data: text, parallel: { tensor: 2, sequenceParallel } }));
+  assert.deepEqual(layout({ sequenceParallel }), [
+    'parallel.sequenceParallel is true: allowed is false with parallel.tensor 1, where one rank has all tokens',
+  ]);
+  assert.deepEqual(layout({ sequenceParallel: 1 }), ['parallel.sequenceParallel is 1: allowed is a boolean']);
+  assert.deepEqual(layout({ tensor: 4, tensorMode: '2d', microBatches: 3, sequenceParallel }, 31), [
+    'parallel.sequenceParallel is true: allowed is false with parallel.tensorMode "2d", whose tiles split the tokens themselves',
+    'parallel.sequenceParallel is true: allowed is false unless parallel.tensor, 4, divides the 93 tokens of a micro-batch, 3 x training.sequenceLength 31',
+    'parallel.tensorMode is "2d": allowed is "1d" in a run of this version; `gpt-lab plan` forecasts others',
+  ]);
+});
+
 test('rules between keys name both sides', () => {
   assert.deepEqual(
     problems({

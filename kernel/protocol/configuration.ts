@@ -123,6 +123,11 @@ export interface ParallelConfiguration {
   tensor?: number;
   /** How they share a linear layer: by columns and rows (`1d`) or, which can be planned only, in tiles. Default `1d`. */
   tensorMode?: '1d' | '2d' | '2.5d' | '3d';
+  /**
+   * Whether they (`1d`) also share out the tokens of residual stream, norms and dropout (Korthikanti et al. 2022): less memory, the
+   * same losses. `tensor` divides the tokens of a micro-batch then. Default false.
+   */
+  sequenceParallel?: boolean;
   /** ZeRO: what replicas share out among them. 0 nothing, 1 the optimizer's state, 2 gradients too, 3 parameters too. Default 0. */
   zero?: 0 | 1 | 2 | 3;
   /**

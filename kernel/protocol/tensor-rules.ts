@@ -53,6 +53,34 @@ export const tensorRules: readonly Rule[] = [
         : `parallel.tensor is ${tensor}: allowed with parallel.tensorMode "${tensorMode}" are grids whose edge, here ${edge.q}, divides model.heads, ${heads}`;
     },
   },
+  {
+    keys: ['parallel.sequenceParallel', 'parallel.tensor'],
+    problem: ({ parallel: { sequenceParallel, tensor } }) =>
+      !sequenceParallel || tensor > 1
+        ? undefined
+        : `parallel.sequenceParallel is true: allowed is false with parallel.tensor ${tensor}, where one rank has all tokens`,
+  },
+  {
+    keys: ['parallel.sequenceParallel', 'parallel.tensorMode'],
+    problem: ({ parallel: { sequenceParallel, tensorMode } }) =>
+      !sequenceParallel || tensorMode === '1d'
+        ? undefined
+        : `parallel.sequenceParallel is true: allowed is false with parallel.tensorMode "${tensorMode}", whose tiles split the tokens themselves`,
+  },
+  {
+    keys: [
+      ...['parallel.sequenceParallel', 'parallel.tensor', 'parallel.data', 'parallel.microBatches'],
+      ...['training.batchSize', 'training.sequenceLength', 'model.contextLength', 'model.preset'],
+    ],
+    problem: ({ parallel, training: { batchSize, sequenceLength } }) => {
+      const { sequenceParallel, tensor, data, microBatches } = parallel;
+      const sequences = batchSize / (data * microBatches);
+      const tokens = sequences * sequenceLength;
+      return !sequenceParallel || !Number.isInteger(sequences) || tokens % tensor === 0
+        ? undefined
+        : `parallel.sequenceParallel is true: allowed is false unless parallel.tensor, ${tensor}, divides the ${tokens} tokens of a micro-batch, ${sequences} x training.sequenceLength ${sequenceLength}`;
+    },
+  },
 ];
 
 /** What this version can run, beyond what can be planned. */

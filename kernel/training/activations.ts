@@ -27,18 +27,25 @@ export interface PassSize {
   readonly T: number;
   /** Shares that every layer's heads and hidden units are split into, one of which is computed here. Default 1. */
   readonly shares?: number;
+  /** Runs of tokens that the residual stream and its norms are split into, one of which is kept here. Default 1. */
+  readonly tokenShares?: number;
 }
 
-/** What a block's forward keeps for its backward, beside its input; of heads and hidden units, those of its share. */
+/** Tokens N of a micro-batch, and L whose residual stream is kept here. */
+export function tokensOf({ B, T, tokenShares = 1 }: PassSize): { N: number; L: number } {
+  return { N: B * T, L: (B * T) / tokenShares };
+}
+
+/** What a block's forward keeps for its backward, beside its input; of heads, hidden units and L tokens, those of its share. */
 export interface BlockActivations {
-  readonly mean1N: Tensor;
-  readonly rstd1N: Tensor;
+  readonly mean1L: Tensor;
+  readonly rstd1L: Tensor;
   readonly qkvN3C: Tensor;
   readonly attendedNC: Tensor;
   readonly logSumExpBHT: Tensor;
-  readonly middleNC: Tensor;
-  readonly mean2N: Tensor;
-  readonly rstd2N: Tensor;
+  readonly middleLC: Tensor;
+  readonly mean2L: Tensor;
+  readonly rstd2L: Tensor;
   /** Before the activation; after it once the backward has come past it. */
   readonly preN4C: Tensor;
 }
@@ -46,8 +53,8 @@ export interface BlockActivations {
 /** All that the weight gradients of a block's linear layers need beside the activations: gradients of outputs, and inputs. */
 export interface WeightGradientInputs {
   /** Made again from what is before the norms: that costs less than keeping them. */
-  readonly norm1NC: Tensor;
-  readonly norm2NC: Tensor;
+  readonly norm1LC: Tensor;
+  readonly norm2LC: Tensor;
   readonly dmlpNC: Tensor;
   readonly dpreN4C: Tensor;
   readonly dprojectedNC: Tensor;
@@ -56,9 +63,9 @@ export interface WeightGradientInputs {
 
 /** What the head's forward keeps. */
 export interface HeadActivations {
-  readonly normNC: Tensor;
-  readonly meanN: Tensor;
-  readonly rstdN: Tensor;
+  readonly normLC: Tensor;
+  readonly meanL: Tensor;
+  readonly rstdL: Tensor;
 }
 
 /** Allocates tensors and gives them all back at once. */
@@ -97,32 +104,33 @@ export class Allocation {
   }
 }
 
-function blockActivations(allocation: Allocation, { shape, B, T, shares = 1 }: PassSize): BlockActivations {
-  const [N, C, H] = [B * T, shape.width, shape.heads / shares];
+function blockActivations(allocation: Allocation, size: PassSize): BlockActivations {
+  const { shape, B, T, shares = 1 } = size;
+  const { N, L } = tokensOf(size);
+  const [C, H] = [shape.width, shape.heads / shares];
   const S = C / shares;
   const floats = (...size: number[]): Tensor => allocation.floats(...size);
   const activations = (...size: number[]): Tensor => allocation.activations(...size);
   return {
-    mean1N: floats(N),
-    rstd1N: floats(N),
+    mean1L: floats(L),
+    rstd1L: floats(L),
     qkvN3C: activations(N, 3 * S),
     attendedNC: activations(N, S),
     logSumExpBHT: floats(B, H, T),
-    middleNC: floats(N, C),
-    mean2N: floats(N),
-    rstd2N: floats(N),
+    middleLC: floats(L, C),
+    mean2L: floats(L),
+    rstd2L: floats(L),
     preN4C: activations(N, 4 * S),
   };
 }
 
-function weightGradientInputs(
-  allocation: Allocation,
-  { shape, B, T, shares = 1 }: PassSize,
-): WeightGradientInputs {
-  const [N, C, S] = [B * T, shape.width, shape.width / shares];
+function weightGradientInputs(allocation: Allocation, size: PassSize): WeightGradientInputs {
+  const { shape, shares = 1 } = size;
+  const { N, L } = tokensOf(size);
+  const [C, S] = [shape.width, shape.width / shares];
   return {
-    norm1NC: allocation.activations(N, C),
-    norm2NC: allocation.activations(N, C),
+    norm1LC: allocation.activations(L, C),
+    norm2LC: allocation.activations(L, C),
     dmlpNC: allocation.activations(N, C),
     dpreN4C: allocation.activations(N, 4 * S),
     dprojectedNC: allocation.activations(N, C),
@@ -135,7 +143,7 @@ export class Slot {
   readonly tokensN: Tensor;
   readonly targetsN: Tensor;
   /** The residual stream before each block and after the last. The first is the input, which may come from elsewhere. */
-  readonly streamNC: Tensor[] = [];
+  readonly streamLC: Tensor[] = [];
   /** Of each block; none where activations are computed again. */
   readonly blocks: BlockActivations[] = [];
   readonly head: HeadActivations | undefined;
@@ -145,34 +153,35 @@ export class Slot {
 
   constructor(engine: Engine, size: PassSize, span: Span, options: PassOptions) {
     const allocation = new Allocation(engine, options);
-    const [N, C] = [size.B * size.T, size.shape.width];
+    const { N, L } = tokensOf(size);
+    const C = size.shape.width;
     this.#allocation = allocation;
     this.#size = size;
     this.tokensN = allocation.integers(span.embedding ? N : 0);
     this.targetsN = allocation.integers(span.head ? N : 0);
-    this.streamNC.push(allocation.floats(span.embedding ? N : 0, C));
+    this.streamLC.push(allocation.floats(span.embedding ? L : 0, C));
     for (let layer = span.first; layer < span.end; layer++) {
-      this.streamNC.push(allocation.floats(N, C));
+      this.streamLC.push(allocation.floats(L, C));
       if (!options.activationCheckpointing) this.blocks.push(blockActivations(allocation, size));
     }
     this.head = span.head
       ? {
-          normNC: allocation.activations(N, C),
-          meanN: allocation.floats(N),
-          rstdN: allocation.floats(N),
+          normLC: allocation.activations(L, C),
+          meanL: allocation.floats(L),
+          rstdL: allocation.floats(L),
         }
       : undefined;
   }
 
   /** The residual stream that leaves the span. */
-  get outputNC(): Tensor {
-    return this.stream(this.streamNC.length - 1);
+  get outputLC(): Tensor {
+    return this.stream(this.streamLC.length - 1);
   }
 
   /** The residual stream before the block at that place of the span. */
   stream(place: number): Tensor {
-    const stream = this.streamNC[place];
-    if (stream === undefined) throw new RangeError(`Block ${place} of a span of ${this.streamNC.length - 1}`);
+    const stream = this.streamLC[place];
+    if (stream === undefined) throw new RangeError(`Block ${place} of a span of ${this.streamLC.length - 1}`);
     return stream;
   }
 
@@ -199,9 +208,9 @@ export interface SoftmaxSums {
 /** Memory for what is needed within one block only: passes of an engine take turns. */
 export class Workspace {
   readonly scratchNC: Tensor;
-  readonly scratch2NC: Tensor;
+  readonly scratch2LC: Tensor;
   readonly dbranchNC: Tensor;
-  /** The output of the norm computed last, and of the activation. */
+  /** The output of the norm computed last, for all tokens, and of the activation. */
   readonly normNC: Tensor;
   readonly hiddenN4C: Tensor;
   readonly dpreN4C: Tensor;
@@ -216,10 +225,11 @@ export class Workspace {
 
   constructor(engine: Engine, size: PassSize, options: PassOptions) {
     const allocation = new Allocation(engine, options);
-    const [N, C] = [size.B * size.T, size.shape.width];
+    const { N, L } = tokensOf(size);
+    const C = size.shape.width;
     this.#allocation = allocation;
     this.scratchNC = allocation.floats(N, C);
-    this.scratch2NC = allocation.floats(N, C);
+    this.scratch2LC = allocation.floats(L, C);
     this.dbranchNC = allocation.activations(N, C);
     const S = C / (size.shares ?? 1);
     this.normNC = allocation.activations(N, C);

@@ -1,7 +1,8 @@
 /**
  * GPT-2 (Radford et al. 2019): pre-LN blocks, learned positions, explicit forward and backward per block.
  *
- * Shapes: B sequences of T tokens, N = B*T, C width, H heads, V vocabulary. Names carry them: `xNC` is [N, C].
+ * Shapes: B sequences of T tokens, N = B*T, C width, H heads, V vocabulary. Names carry them: `normNC` is [N, C]. L of the
+ * tokens go through norms, dropout and residuals here: all of them, unless shares of the layers divide them.
  * There is no tape: a block's backward is called with what its forward kept, so that a model can be computed in parts
  * that lie apart, and activation checkpointing is a second forward.
  */
@@ -72,12 +73,18 @@ export interface MicroBatch {
   readonly dropout: DropoutPosition;
 }
 
-/** The share of every layer that is computed here, and what adds the others'. */
+/** The share of every layer that is computed here, and what brings all of them together. */
 export interface LayerShare extends Share {
+  /** The run of tokens that are here between the layers: all of them, or one of as many as there are shares. */
+  readonly tokens: Share;
   /** Queues x = the sum of the x of all shares, the same for all. */
   add(x: Tensor): void;
   /** Queues x = the greatest of the x of all shares, element by element. */
   greatest(x: Tensor): void;
+  /** Queues room = the rows of all tokens, of which `own` are here, and gives it; or `own`, where that is all of them. */
+  gather(own: Tensor, room: Tensor): Tensor;
+  /** Queues own = what the x of all shares add up to, in the rows of its tokens; x is `own` where that is all of them. */
+  collect(own: Tensor, x: Tensor): void;
 }
 
 /** What a part of a model is made with. */
@@ -103,7 +110,14 @@ interface AttentionCall {
   readonly key: DropoutKey | undefined;
 }
 
-const whole: LayerShare = { ...undivided, add: () => undefined, greatest: () => undefined };
+const whole: LayerShare = {
+  ...undivided,
+  tokens: undivided,
+  add: () => undefined,
+  greatest: () => undefined,
+  gather: (own) => own,
+  collect: () => undefined,
+};
 
 /** Forward and backward of a span of the model, micro-batch by micro-batch; what is kept lies in slots. */
 export class ModelPart {
@@ -153,12 +167,13 @@ export class ModelPart {
       const { tokens, positions } = this.units;
       const [wteVC, wpeTC] = [this.#keeper.take(tokens), this.#keeper.take(positions)];
       this.#keeper.expect(this.#block(first));
-      const xNC = slot.stream(0);
+      const xLC = slot.stream(0);
+      const shareNC = this.#share.tokens.count > 1 ? this.#workspace.scratchNC : xLC;
       // Positions are added by the first share alone.
       const positionsTC = this.#share.index === 0 ? wpeTC.get('wpe.weight') : null;
-      engine.embedding(xNC, slot.tokensN, wteVC.get('wte.weight'), positionsTC, this.#T, 0);
-      this.#share.add(xNC);
-      if (keep) engine.dropout(xNC, xNC, this.#dropoutKey(keep, 0, this.#shape.width));
+      engine.embedding(shareNC, slot.tokensN, wteVC.get('wte.weight'), positionsTC, this.#T, 0);
+      this.#share.collect(xLC, shareNC);
+      if (keep) engine.dropout(xLC, xLC, this.#streamDropoutKey(keep, 0));
       this.#keeper.give(tokens);
       this.#keeper.give(positions);
     }
@@ -172,9 +187,9 @@ export class ModelPart {
     if (this.#span.head) {
       const { finalNorm } = this.units;
       const weights = this.#keeper.take(finalNorm);
-      const { normNC, meanN, rstdN } = headOf(slot);
+      const { normLC, meanL, rstdL } = headOf(slot);
       const affine = [weights.get('ln_f.weight'), weights.get('ln_f.bias')] as const;
-      engine.layerNorm(normNC, meanN, rstdN, slot.outputNC, ...affine);
+      engine.layerNorm(normLC, meanL, rstdL, slot.outputLC, ...affine);
       this.#keeper.give(finalNorm);
     }
   }
@@ -182,38 +197,43 @@ export class ModelPart {
   /** Losses [N] in nats after a forward, of a span with the head; a target of -1 is ignored. */
   losses(slot: Slot, lossesN: Tensor): void {
     const head = this.#keeper.take(this.units.head);
-    if (this.#share.count > 1) this.#sharedLosses(slot, head, lossesN);
-    else this.#engine.crossEntropy(lossesN, headOf(slot).normNC, this.#headWeights(head), slot.targetsN);
+    const input = [this.#headInput(slot), this.#headWeights(head), slot.targetsN] as const;
+    if (this.#share.count > 1) this.#sharedLosses(lossesN, ...input);
+    else this.#engine.crossEntropy(lossesN, ...input);
     this.#keeper.give(this.units.head);
   }
 
+  /** The final norm's output for all tokens. */
+  #headInput(slot: Slot): Tensor {
+    return this.#share.gather(headOf(slot).normLC, this.#workspace.normNC);
+  }
+
   /** Three reductions of a number a token bring together what the shares of the vocabulary have. */
-  #sharedLosses(slot: Slot, head: NamedTensors, lossesN: Tensor): SoftmaxSums {
+  #sharedLosses(lossesN: Tensor, normNC: Tensor, wheadVC: Tensor, targetsN: Tensor): SoftmaxSums {
     const engine = this.#engine;
     const { softmax } = this.#workspace;
     if (!softmax) throw new TypeError('A workspace of one share has no room for several');
     const { ownMaximumN, maximumN, sumsN, targetLogitsN } = softmax;
-    const input = [headOf(slot).normNC, this.#headWeights(head), slot.targetsN] as const;
-    engine.vocabularyPart(ownMaximumN, sumsN, targetLogitsN, ...input);
+    engine.vocabularyPart(ownMaximumN, sumsN, targetLogitsN, normNC, wheadVC, targetsN);
     engine.copy(maximumN, ownMaximumN);
     this.#share.greatest(maximumN);
     engine.rescaleSums(sumsN, ownMaximumN, maximumN);
     this.#share.add(sumsN);
     this.#share.add(targetLogitsN);
-    engine.vocabularyLosses(lossesN, maximumN, sumsN, targetLogitsN, slot.targetsN);
+    engine.vocabularyLosses(lossesN, maximumN, sumsN, targetLogitsN, targetsN);
     return softmax;
   }
 
   /**
-   * Turns dxNC from the gradient of the span's output into that of its input. With the head it starts there, whatever dxNC
+   * Turns dxLC from the gradient of the span's output into that of its input. With the head it starts there, whatever dxLC
    * holds, and writes losses [N]. The gradients of weights go with it; `later` leaves those of the blocks' linear layers to
    * `weightGradients`, unless activations are not kept.
    */
-  backward(slot: Slot, dxNC: Tensor, micro: MicroBatch, lossesN?: Tensor, later = false): void {
+  backward(slot: Slot, dxLC: Tensor, micro: MicroBatch, lossesN?: Tensor, later = false): void {
     const { first, end, embedding, head } = this.#span;
     if (head) {
       if (lossesN === undefined) throw new TypeError('A span with the head writes losses');
-      this.#headBackward(slot, dxNC, micro, lossesN);
+      this.#headBackward(slot, dxLC, micro, lossesN);
     }
     const apart = later && !this.#checkpointing;
     for (let layer = end - 1; layer >= first; layer--) {
@@ -223,11 +243,11 @@ export class ModelPart {
       const { slot: held, layer: of } = this.#workspace.holds ?? {};
       const forgotten = this.#checkpointing && !(held === slot && of === layer);
       if (forgotten) this.#blockForward(slot, layer, weights, this.#dropout(micro));
-      this.#blockBackward(slot, layer, weights, dxNC, micro, apart);
+      this.#blockBackward(slot, layer, weights, dxLC, micro, apart);
       this.#keeper.give(unit);
       if (!apart) this.#keeper.complete(unit, micro.index);
     }
-    if (embedding) this.#embeddingBackward(slot, dxNC, micro);
+    if (embedding) this.#embeddingBackward(slot, dxLC, micro);
   }
 
   /** The gradients that `backward` left for later. */
@@ -239,32 +259,33 @@ export class ModelPart {
       const gradients = this.#keeper.gradients(unit, micro.index);
       const inputs = slot.weightGradientInputs(layer - first);
       const kept = this.#activations(slot, layer);
+      const allTokens = (normLC: Tensor): Tensor => this.#share.gather(normLC, this.#workspace.normNC);
       this.#weightGradient(gradients, layer, 'mlp.c_proj', kept.preN4C, inputs.dmlpNC);
-      this.#weightGradient(gradients, layer, 'mlp.c_fc', inputs.norm2NC, inputs.dpreN4C);
+      this.#weightGradient(gradients, layer, 'mlp.c_fc', allTokens(inputs.norm2LC), inputs.dpreN4C);
       this.#weightGradient(gradients, layer, 'attn.c_proj', kept.attendedNC, inputs.dprojectedNC);
-      this.#weightGradient(gradients, layer, 'attn.c_attn', inputs.norm1NC, inputs.dqkvN3C);
+      this.#weightGradient(gradients, layer, 'attn.c_attn', allTokens(inputs.norm1LC), inputs.dqkvN3C);
       this.#keeper.complete(unit, micro.index);
     }
   }
 
-  #headBackward(slot: Slot, dxNC: Tensor, micro: MicroBatch, lossesN: Tensor): void {
+  #headBackward(slot: Slot, dxLC: Tensor, micro: MicroBatch, lossesN: Tensor): void {
     const engine = this.#engine;
     const { head, finalNorm } = this.units;
-    const { normNC, meanN, rstdN } = headOf(slot);
+    const { meanL, rstdL } = headOf(slot);
     const dnormNC = this.#workspace.scratchNC;
+    const dnormLC = this.#own(dnormNC);
     const weights = this.#keeper.take(head);
     this.#keeper.expect(this.#block(this.#span.end - 1));
     const gradients = this.#keeper.gradients(head, micro.index);
-    const [dwhead, whead, { targetsN }] = [this.#headWeights(gradients), this.#headWeights(weights), slot];
+    const dwhead = this.#headWeights(gradients);
+    const input = [this.#headInput(slot), this.#headWeights(weights), slot.targetsN] as const;
     const { lossScale } = micro;
     if (this.#share.count > 1) {
-      const { maximumN, sumsN } = this.#sharedLosses(slot, weights, lossesN);
+      const { maximumN, sumsN } = this.#sharedLosses(lossesN, ...input);
       const sums = [lossesN, maximumN, sumsN] as const;
-      const input = [normNC, whead, targetsN] as const;
       engine.vocabularyPartBackward(dnormNC, dwhead, ...input, ...sums, lossScale, gradients.fresh);
-      this.#share.add(dnormNC);
+      this.#share.collect(dnormLC, dnormNC);
     } else {
-      const input = [normNC, whead, targetsN] as const;
       engine.crossEntropyBackward(lossesN, dnormNC, dwhead, ...input, lossScale, gradients.fresh);
     }
     this.#keeper.give(head);
@@ -274,18 +295,19 @@ export class ModelPart {
     const norm = this.#keeper.gradients(finalNorm, micro.index);
     const [dgamma, dbeta] = [norm.get('ln_f.weight'), norm.get('ln_f.bias')];
     this.#clear(norm, dgamma, dbeta);
-    engine.fill(dxNC, 0);
+    engine.fill(dxLC, 0);
     const gamma = this.#keeper.take(finalNorm).get('ln_f.weight');
-    engine.layerNormBackward(dxNC, dgamma, dbeta, dnormNC, slot.outputNC, meanN, rstdN, gamma);
+    engine.layerNormBackward(dxLC, dgamma, dbeta, dnormLC, slot.outputLC, meanL, rstdL, gamma);
     this.#keeper.give(finalNorm);
     this.#keeper.complete(finalNorm, micro.index);
   }
 
-  #embeddingBackward(slot: Slot, dxNC: Tensor, micro: MicroBatch): void {
+  #embeddingBackward(slot: Slot, dxLC: Tensor, micro: MicroBatch): void {
     const engine = this.#engine;
     const { tokens, positions } = this.units;
     const dropout = this.#dropout(micro);
-    if (dropout) engine.dropout(dxNC, dxNC, this.#dropoutKey(dropout, 0, this.#shape.width));
+    if (dropout) engine.dropout(dxLC, dxLC, this.#streamDropoutKey(dropout, 0));
+    const dxNC = this.#share.gather(dxLC, this.#workspace.scratchNC);
     const ofTokens = this.#keeper.gradients(tokens, micro.index);
     const ofPositions = this.#keeper.gradients(positions, micro.index);
     const [dwteVC, dwpeTC] = [ofTokens.get('wte.weight'), ofPositions.get('wpe.weight')];
@@ -299,33 +321,36 @@ export class ModelPart {
 
   #blockForward(slot: Slot, layer: number, weights: NamedTensors, dropout?: DropoutPosition): void {
     const engine = this.#engine;
-    const { width: C, activation } = this.#shape;
+    const { activation } = this.#shape;
     const place = layer - this.#span.first;
     const kept = this.#activations(slot, layer);
     // What all shares add to is added once.
     const bias = (name: string): Tensor | null => (this.#share.index === 0 ? weight(name) : null);
     if (this.#checkpointing) this.#workspace.holds = { slot, layer };
-    const [xNC, outNC] = [slot.stream(place), slot.stream(place + 1)];
+    const [xLC, outLC] = [slot.stream(place), slot.stream(place + 1)];
     const weight = (name: string): Tensor => weights.get(`h.${layer}.${name}`);
     const { scratchNC: branchNC, normNC, hiddenN4C } = this.#workspace;
+    const [branchLC, normLC] = [this.#own(branchNC), this.#own(normNC)];
 
-    engine.layerNorm(normNC, kept.mean1N, kept.rstd1N, xNC, weight('ln_1.weight'), weight('ln_1.bias'));
+    engine.layerNorm(normLC, kept.mean1L, kept.rstd1L, xLC, weight('ln_1.weight'), weight('ln_1.bias'));
+    this.#share.gather(normLC, normNC);
     engine.linear(kept.qkvN3C, normNC, weight('attn.c_attn.weight'), weight('attn.c_attn.bias'));
     for (const { attendedNC, logSumExpBHT, qkvN3C, B, key } of this.#attentions(layer, kept, dropout))
       engine.attention(attendedNC, logSumExpBHT, qkvN3C, B, this.#T, this.#H, key);
     engine.linear(branchNC, kept.attendedNC, weight('attn.c_proj.weight'), bias('attn.c_proj.bias'));
-    this.#share.add(branchNC);
-    if (dropout) engine.dropout(branchNC, branchNC, this.#dropoutKey(dropout, 2 + 3 * layer, C));
+    this.#share.collect(branchLC, branchNC);
+    if (dropout) engine.dropout(branchLC, branchLC, this.#streamDropoutKey(dropout, 2 + 3 * layer));
     engine.addLayerNorm(
-      kept.middleNC,
-      normNC,
-      kept.mean2N,
-      kept.rstd2N,
-      xNC,
-      branchNC,
+      kept.middleLC,
+      normLC,
+      kept.mean2L,
+      kept.rstd2L,
+      xLC,
+      branchLC,
       weight('ln_2.weight'),
       weight('ln_2.bias'),
     );
+    this.#share.gather(normLC, normNC);
     engine.linearActivation(
       hiddenN4C,
       kept.preN4C,
@@ -335,24 +360,24 @@ export class ModelPart {
       activation,
     );
     engine.linear(branchNC, hiddenN4C, weight('mlp.c_proj.weight'), bias('mlp.c_proj.bias'));
-    this.#share.add(branchNC);
-    if (dropout) engine.dropout(branchNC, branchNC, this.#dropoutKey(dropout, 3 + 3 * layer, C));
-    engine.add(outNC, kept.middleNC, branchNC);
+    this.#share.collect(branchLC, branchNC);
+    if (dropout) engine.dropout(branchLC, branchLC, this.#streamDropoutKey(dropout, 3 + 3 * layer));
+    engine.add(outLC, kept.middleLC, branchLC);
   }
 
-  /** Turns dxNC from the gradient of the block's output into that of its input; `apart` keeps what weight gradients need. */
+  /** Turns dxLC from the gradient of the block's output into that of its input; `apart` keeps what weight gradients need. */
   #blockBackward(
     slot: Slot,
     layer: number,
     weights: NamedTensors,
-    dxNC: Tensor,
+    dxLC: Tensor,
     micro: MicroBatch,
     apart: boolean,
   ): void {
     const engine = this.#engine;
-    const { width: C, activation } = this.#shape;
+    const { activation } = this.#shape;
     const workspace = this.#workspace;
-    const { scratchNC, scratch2NC, dbranchNC } = workspace;
+    const { scratchNC, scratch2LC, dbranchNC } = workspace;
     const place = layer - this.#span.first;
     const kept = this.#activations(slot, layer);
     const dropout = this.#dropout(micro);
@@ -362,21 +387,23 @@ export class ModelPart {
     const later = apart ? slot.weightGradientInputs(place) : undefined;
     const { dpreN4C, dqkvN3C } = later ?? workspace;
     const dnormNC = scratchNC;
+    const dnormLC = this.#own(dnormNC);
     const dattendedNC = this.#share.count > 1 ? scratchNC.view(0, kept.attendedNC.shape) : scratchNC;
-    /** The gradient entering a residual branch: through its dropout, where there is one; in the activations' type. */
+    /** The gradient entering a residual branch: through its dropout, where there is one; in the activations' type, of all tokens. */
     const intoBranch = (site: number, keptNC?: Tensor): Tensor => {
-      if (dropout) engine.dropout(scratch2NC, dxNC, this.#dropoutKey(dropout, site, C));
-      const gradientNC = dropout ? scratch2NC : dxNC;
-      const targetNC = keptNC ?? (dbranchNC.type === 'f32' ? undefined : dbranchNC);
-      if (targetNC === undefined) return gradientNC;
-      engine.copy(targetNC, gradientNC);
-      return targetNC;
+      if (dropout) engine.dropout(scratch2LC, dxLC, this.#streamDropoutKey(dropout, site));
+      const gradientLC = dropout ? scratch2LC : dxLC;
+      const targetNC = keptNC ?? dbranchNC;
+      if (!keptNC && targetNC.type === 'f32') return this.#share.gather(gradientLC, targetNC);
+      const targetLC = this.#own(targetNC);
+      engine.copy(targetLC, gradientLC);
+      return this.#share.gather(targetLC, targetNC);
     };
     /** What a norm gave in the forward, for the weight gradient of the layer behind it. */
-    const normAgain = (norm: 'ln_1' | 'ln_2', xNC: Tensor, meanN: Tensor, rstdN: Tensor): Tensor => {
-      const outNC = later?.[norm === 'ln_1' ? 'norm1NC' : 'norm2NC'] ?? workspace.normNC;
-      engine.layerNorm(outNC, meanN, rstdN, xNC, weight(`${norm}.weight`), weight(`${norm}.bias`));
-      return outNC;
+    const normAgain = (norm: 'ln_1' | 'ln_2', xLC: Tensor, meanL: Tensor, rstdL: Tensor): Tensor => {
+      const outLC = later?.[norm === 'ln_1' ? 'norm1LC' : 'norm2LC'] ?? this.#own(workspace.normNC);
+      engine.layerNorm(outLC, meanL, rstdL, xLC, weight(`${norm}.weight`), weight(`${norm}.bias`));
+      return later ? outLC : this.#share.gather(outLC, workspace.normNC);
     };
     const norms = ['ln_1', 'ln_2'].flatMap((norm) => [gradient(`${norm}.weight`), gradient(`${norm}.bias`)]);
     this.#clear(gradients, ...norms);
@@ -384,21 +411,21 @@ export class ModelPart {
     const dmlpNC = intoBranch(3 + 3 * layer, later?.dmlpNC);
     const down = weight('mlp.c_proj.weight');
     engine.linearActivationInputGradient(dpreN4C, dmlpNC, down, kept.preN4C, activation);
-    const norm2NC = normAgain('ln_2', kept.middleNC, kept.mean2N, kept.rstd2N);
+    const norm2 = normAgain('ln_2', kept.middleLC, kept.mean2L, kept.rstd2L);
     if (!apart) {
       this.#weightGradient(gradients, layer, 'mlp.c_proj', kept.preN4C, dmlpNC);
-      this.#weightGradient(gradients, layer, 'mlp.c_fc', norm2NC, dpreN4C);
+      this.#weightGradient(gradients, layer, 'mlp.c_fc', norm2, dpreN4C);
     }
     engine.linearInputGradient(dnormNC, dpreN4C, weight('mlp.c_fc.weight'));
-    this.#share.add(dnormNC);
+    this.#share.collect(dnormLC, dnormNC);
     engine.layerNormBackward(
-      dxNC,
+      dxLC,
       gradient('ln_2.weight'),
       gradient('ln_2.bias'),
-      dnormNC,
-      kept.middleNC,
-      kept.mean2N,
-      kept.rstd2N,
+      dnormLC,
+      kept.middleLC,
+      kept.mean2L,
+      kept.rstd2L,
       weight('ln_2.weight'),
     );
 
@@ -411,18 +438,18 @@ export class ModelPart {
       if (!dqkv || !dattended) throw new TypeError('A backward pass has gradients');
       engine.attentionBackward(dqkv, dattended, attendedNC, logSumExpBHT, qkvN3C, B, this.#T, this.#H, key);
     }
-    const norm1NC = normAgain('ln_1', slot.stream(place), kept.mean1N, kept.rstd1N);
-    if (!apart) this.#weightGradient(gradients, layer, 'attn.c_attn', norm1NC, dqkvN3C);
+    const norm1 = normAgain('ln_1', slot.stream(place), kept.mean1L, kept.rstd1L);
+    if (!apart) this.#weightGradient(gradients, layer, 'attn.c_attn', norm1, dqkvN3C);
     engine.linearInputGradient(dnormNC, dqkvN3C, weight('attn.c_attn.weight'));
-    this.#share.add(dnormNC);
+    this.#share.collect(dnormLC, dnormNC);
     engine.layerNormBackward(
-      dxNC,
+      dxLC,
       gradient('ln_1.weight'),
       gradient('ln_1.bias'),
-      dnormNC,
+      dnormLC,
       slot.stream(place),
-      kept.mean1N,
-      kept.rstd1N,
+      kept.mean1L,
+      kept.rstd1L,
       weight('ln_1.weight'),
     );
   }
@@ -477,6 +504,22 @@ export class ModelPart {
       stream: DROPOUT_STREAM + site,
       offset: position.firstSequence * this.#T * elementsPerToken,
     };
+  }
+
+  /** The same for the tokens between the layers, by their place among all. */
+  #streamDropoutKey(position: DropoutPosition, site: number): DropoutKey {
+    const { width: C } = this.#shape;
+    const { index, count } = this.#share.tokens;
+    const key = this.#dropoutKey(position, site, C);
+    return { ...key, offset: key.offset + ((this.#B * this.#T) / count) * index * C };
+  }
+
+  /** The rows of the tokens that are here between the layers. */
+  #own(xNC: Tensor): Tensor {
+    const { index, count } = this.#share.tokens;
+    if (count === 1) return xNC;
+    const [N = 0, C = 0] = xNC.shape;
+    return xNC.view((N / count) * index * C, [N / count, C]);
   }
 
   #activations(slot: Slot, layer: number): BlockActivations {

@@ -138,6 +138,11 @@ export function parameterSpecifications(shape: GptShape, share: Share = undivide
   return specifications.map((specification, stream) => sliced({ ...specification, stream }, C, share));
 }
 
+/** Whether it is a layer norm's: its gradient is a sum over the tokens that go through the norm. */
+export function isNorm({ name }: Pick<ParameterSpecification, 'name'>): boolean {
+  return /(^|\.)ln_[12f]\./.test(name);
+}
+
 /** The ids of a share of a vocabulary: `first` to before `end`. */
 export function idsOf(vocabularySize: number, { index, count }: Share): { first: number; end: number } {
   const from = (share: number): number => Math.floor((vocabularySize * share) / count);

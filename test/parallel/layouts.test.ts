@@ -67,6 +67,26 @@ const families: readonly Family[] = [
     variants: [{ zero: 0 }, { zero: 3, schedule: 'zero-bubble' }],
     run: { model: { heads: 6 } },
   },
+  {
+    layout: { tensor: 3, microBatches: 2, sequenceParallel: true },
+    variants: schedules,
+    run: { model: { heads: 6 } },
+  },
+  {
+    layout: { data: 2, pipeline: 2, tensor: 2, microBatches: 2, sequenceParallel: true },
+    variants: [
+      { zero: 0 },
+      { zero: 1, schedule: 'gpipe' },
+      { zero: 2, schedule: 'interleaved', chunks: 2 },
+      { zero: 3, schedule: 'zero-bubble' },
+    ],
+    run: { model: { heads: 6, tieHead: false } },
+  },
+  {
+    layout: { data: 2, tensor: 2, sequenceParallel: true },
+    variants: zeros,
+    run: { model: { heads: 6 }, training: { batchSize: 6, sequenceLength: 14 } },
+  },
 ];
 
 for (const { layout, variants, run = {} } of families) {
@@ -81,6 +101,7 @@ for (const { layout, variants, run = {} } of families) {
       assert.ok(first && first.losses.length === STEPS && first.evaluations.length >= 2);
       assert.ok(largestDifference(first.losses, one.losses) < 1e-5);
       assert.ok(largestDifference(first.norms, one.norms) < 1e-5);
+      assert.ok(largestDifference(first.evaluations.map(Number), one.evaluations.map(Number)) < 1e-5);
       for (const other of others) {
         assert.deepEqual(other.losses, first.losses);
         assert.deepEqual(other.norms, first.norms);
@@ -98,6 +119,7 @@ describe('activation checkpointing and precision', () => {
     for (const parallel of [
       { data: 2, zero: 3 },
       { pipeline: 2, microBatches: 4, schedule: 'zero-bubble' },
+      { tensor: 3, sequenceParallel: true },
     ] as const) {
       const kept = await train(parallel, {});
       const again = await train(parallel, { activationCheckpointing: true });
@@ -107,12 +129,14 @@ describe('activation checkpointing and precision', () => {
 
   it('follows one rank in bf16 too', async () => {
     const one = await train({}, { precision: 'bf16' });
-    const split = await train(
+    for (const parallel of [
       { data: 2, pipeline: 2, zero: 2, microBatches: 3, schedule: 'zero-bubble' },
-      { precision: 'bf16' },
-    );
-    // Two roundings of a number to bf16 that lies between two may differ.
-    assert.ok(largestDifference(split.losses, one.losses) < 1e-3);
+      { pipeline: 2, tensor: 3, sequenceParallel: true, microBatches: 2, schedule: 'zero-bubble' },
+    ] as const) {
+      const split = await train(parallel, { precision: 'bf16' });
+      // Two roundings of a number to bf16 that lies between two may differ.
+      assert.ok(largestDifference(split.losses, one.losses) < 1e-3);
+    }
   });
 });
 
@@ -124,6 +148,18 @@ describe('what a run has to say', () => {
     const { events } = await trainings.train({ model, training, parallel: { data: 2, zero: 3 } });
     const said = events.map((event) => (event.event === 'warning' ? event.code : event.event));
     assert.deepEqual(said, ['no-evaluation', 'start', 'step', 'checkpoint', 'end']);
+  });
+});
+
+describe('sequence parallelism', () => {
+  it('changes nothing but the order in which the gradients of the norms are summed', async () => {
+    const layout = { pipeline: 2, tensor: 3, microBatches: 2 };
+    const plain = await trainings.train({ parallel: layout });
+    const split = await trainings.train({ parallel: { ...layout, sequenceParallel: true } });
+    assert.equal(split.losses[0], plain.losses[0]);
+    assert.ok(largestDifference(split.losses, plain.losses) < 1e-6);
+    for (const [rank, { peakTensorBytes }] of split.states.entries())
+      assert.ok(peakTensorBytes < (plain.states[rank]?.peakTensorBytes ?? 0));
   });
 });
 

@@ -4,7 +4,14 @@
  * ahead, so that it runs beside the arithmetic.
  */
 import type { Engine, EngineEvent, Tensor } from '../../engine/engine.ts';
-import { Slot, Workspace, type PassOptions, type PassSize, type Span } from '../../training/activations.ts';
+import {
+  Slot,
+  Workspace,
+  tokensOf,
+  type PassOptions,
+  type PassSize,
+  type Span,
+} from '../../training/activations.ts';
 import type { Batch } from '../../training/data/batches.ts';
 import {
   ModelPart,
@@ -61,12 +68,12 @@ interface Chunk {
 interface InFlight {
   readonly slot: Slot;
   /** The input stream, where it came from another stage. */
-  readonly inputNC: Tensor | undefined;
+  readonly inputLC: Tensor | undefined;
 }
 
 /** A message that is on its way here. */
 interface Arrival {
-  readonly tensorNC: Tensor;
+  readonly tensorLC: Tensor;
   readonly event: EngineEvent;
 }
 
@@ -96,8 +103,8 @@ export class StageExecution {
       slots: new Turns(engine, () => new Slot(engine, size, span, options)),
       virtual: chunk * schedule.stages + stage,
     }));
-    const NC = [size.B * size.T, size.shape.width];
-    this.#streams = new Turns(engine, () => engine.allocate('f32', NC));
+    const LC = [tokensOf(size).L, size.shape.width];
+    this.#streams = new Turns(engine, () => engine.allocate('f32', LC));
   }
 
   /** Whether the losses are computed here. */
@@ -118,10 +125,10 @@ export class StageExecution {
     ).flat();
     this.#run(operations, (operation) => {
       const { part, span, slots } = this.#chunk(operation);
-      const { slot, inputNC } = this.#forward(operation, input);
+      const { slot, inputLC } = this.#forward(operation, input);
       if (span.head) part.losses(slot, input.lossesN(operation.microBatch));
       slots.give(slot, this.#sendForward(operation, slot));
-      if (inputNC) this.#streams.give(inputNC);
+      if (inputLC) this.#streams.give(inputLC);
     });
   }
 
@@ -152,41 +159,41 @@ export class StageExecution {
       dropout: input.dropout(microBatch),
     };
     if (kind !== 'weight-gradient') {
-      const dxNC = span.head ? this.#streams.take() : this.#arrived('backward', operation);
+      const dxLC = span.head ? this.#streams.take() : this.#arrived('backward', operation);
       const losses = span.head ? input.lossesN(microBatch) : undefined;
-      part.backward(flight.slot, dxNC, micro, losses, kind === 'input-gradient');
-      this.#streams.give(dxNC, this.#sendBackward(operation, dxNC));
+      part.backward(flight.slot, dxLC, micro, losses, kind === 'input-gradient');
+      this.#streams.give(dxLC, this.#sendBackward(operation, dxLC));
     }
     if (kind === 'weight-gradient') part.weightGradients(flight.slot, micro);
     if (kind === 'input-gradient') return;
     this.#inFlight.delete(keyOf(operation));
     slots.give(flight.slot);
-    if (flight.inputNC) this.#streams.give(flight.inputNC);
+    if (flight.inputLC) this.#streams.give(flight.inputLC);
   }
 
   #forward(operation: Operation, input: Pick<StepInput, 'batch'>, dropout?: DropoutPosition): InFlight {
     const { part, span, slots } = this.#chunk(operation);
     const slot = slots.take();
-    const inputNC = span.embedding ? undefined : this.#arrived('forward', operation);
-    if (inputNC) slot.streamNC[0] = inputNC;
+    const inputLC = span.embedding ? undefined : this.#arrived('forward', operation);
+    if (inputLC) slot.streamLC[0] = inputLC;
     if (span.embedding || span.head) {
       const { tokens, targets } = input.batch(operation.microBatch);
       part.load(slot, tokens, targets);
     }
     part.forward(slot, dropout);
-    return { slot, inputNC };
+    return { slot, inputLC };
   }
 
   #sendForward(operation: Operation, slot: Slot): EngineEvent | undefined {
     const { span, virtual } = this.#chunk(operation);
     if (span.head) return undefined;
-    return this.#link('forward').send(slot.outputNC, (virtual + 1) % this.#schedule.stages);
+    return this.#link('forward').send(slot.outputLC, (virtual + 1) % this.#schedule.stages);
   }
 
-  #sendBackward(operation: Operation, dxNC: Tensor): EngineEvent | undefined {
+  #sendBackward(operation: Operation, dxLC: Tensor): EngineEvent | undefined {
     const { span, virtual } = this.#chunk(operation);
     if (span.embedding) return undefined;
-    return this.#link('backward').send(dxNC, (virtual - 1) % this.#schedule.stages);
+    return this.#link('backward').send(dxLC, (virtual - 1) % this.#schedule.stages);
   }
 
   /** Posts the receive of what an operation needs from another stage, once. */
@@ -198,8 +205,8 @@ export class StageExecution {
     const key = arrivalOf(direction, operation);
     if (operation.kind === 'weight-gradient' || !comes || this.#arrivals.has(key)) return;
     const from = direction === 'forward' ? (virtual - 1) % stages : (virtual + 1) % stages;
-    const tensorNC = this.#streams.take();
-    this.#arrivals.set(key, { tensorNC, event: this.#link(direction).receive(tensorNC, from) });
+    const tensorLC = this.#streams.take();
+    this.#arrivals.set(key, { tensorLC, event: this.#link(direction).receive(tensorLC, from) });
   }
 
   #arrived(direction: 'forward' | 'backward', operation: Operation): Tensor {
@@ -208,7 +215,7 @@ export class StageExecution {
     if (!arrival) throw new Error(`Stage ${this.#stage} has posted no receive for ${nameOf(operation)}`);
     this.#arrivals.delete(key);
     this.#engine.wait(arrival.event);
-    return arrival.tensorNC;
+    return arrival.tensorLC;
   }
 
   #link(direction: 'forward' | 'backward'): Group {

@@ -9,7 +9,13 @@
 import type { Engine, EngineEvent, Tensor } from '../../engine/engine.ts';
 import type { NamedTensors, ParameterKeeper, UnitGradients } from '../../training/model.ts';
 import type { NormPieces, Region } from '../../training/optimizer.ts';
-import { runsOf, undivided, type Share, type Unit } from '../../training/parameters.ts';
+import {
+  runsOf,
+  undivided,
+  type ParameterSpecification,
+  type Share,
+  type Unit,
+} from '../../training/parameters.ts';
 import type { Group } from '../collective/collective.ts';
 import { Arena } from './arena.ts';
 import { BufferPool } from './buffer-pool.ts';
@@ -32,6 +38,11 @@ export interface ShardedSettings {
   readonly momentDirectory?: string | undefined;
   /** A unit that another stage of the pipeline computes with too, and the ranks of both that have the same shard of it. */
   readonly shared?: { readonly unit: Unit; readonly group: Group };
+  /** Parameters whose gradients are only a part here, and the ranks that have the others, with the same shards. */
+  readonly partial?: {
+    readonly belongs: (specification: ParameterSpecification) => boolean;
+    readonly group: Group;
+  };
 }
 
 /** One flat buffer of a unit on this rank. */
@@ -74,6 +85,7 @@ export class ShardedParameters implements ParameterKeeper {
   readonly #engine: Engine;
   readonly #replicas: Group | undefined;
   readonly #shared: ShardedSettings['shared'];
+  readonly #partial: ShardedSettings['partial'];
   readonly #microBatches: number;
   readonly #momentDirectory: string | undefined;
   readonly #ofUnit: ReadonlyMap<string, readonly ShardedBuffer[]>;
@@ -90,11 +102,12 @@ export class ShardedParameters implements ParameterKeeper {
   readonly #arriving = new Map<string, EngineEvent[]>();
 
   constructor(settings: ShardedSettings) {
-    const { engine, units, replicas, stage, microBatches, shared, momentDirectory } = settings;
+    const { engine, units, replicas, stage, microBatches, shared, partial, momentDirectory } = settings;
     this.#momentDirectory = momentDirectory;
     this.#engine = engine;
     this.#replicas = replicas;
     this.#shared = shared;
+    this.#partial = partial;
     this.#microBatches = microBatches;
     this.replica = replicas?.rank ?? 0;
     this.numReplicas = replicas?.size ?? 1;
@@ -215,10 +228,35 @@ export class ShardedParameters implements ParameterKeeper {
   /** Queues the end of the step's gradients: afterwards each rank has the sums of what it updates. */
   finishGradients(): void {
     for (const reduction of this.#reductions.splice(0)) this.#settle(reduction);
-    if (!this.#shared) return;
-    // Both stages add in the order of their ranks, so that both copies stay the same.
-    const events = this.#of(this.#shared.unit).map(({ sum }) => this.#shared?.group.allReduce(sum));
-    for (const event of events) if (event) this.#engine.wait(event);
+    const events: EngineEvent[] = [];
+    if (this.#shared) {
+      const { unit, group } = this.#shared;
+      // Both stages add in the order of their ranks, so that both copies stay the same.
+      for (const { sum } of this.#of(unit)) events.push(group.allReduce(sum));
+    }
+    if (this.#partial) {
+      const { belongs, group } = this.#partial;
+      for (const sum of this.#sumsOf(belongs)) events.push(group.allReduce(sum));
+    }
+    for (const event of events) this.#engine.wait(event);
+  }
+
+  /** The summed gradients here of some parameters, those that lie together in one piece. */
+  #sumsOf(belongs: (specification: ParameterSpecification) => boolean): Tensor[] {
+    const everyReplica = Array.from({ length: this.numReplicas }, (_, replica) => replica);
+    return this.buffers.flatMap(({ layout, sum }) => {
+      const runs: { at: number; length: number }[] = [];
+      for (const replica of this.stage === 0 ? everyReplica : [this.replica]) {
+        const first = this.stage === 0 ? replica * layout.shard : 0;
+        for (const { specification, at, length } of piecesOf(layout, replica)) {
+          if (!belongs(specification)) continue;
+          const last = runs.at(-1);
+          if (last && last.at + last.length === first + at) last.length += length;
+          else runs.push({ at: first + at, length });
+        }
+      }
+      return runs.map(({ at, length }) => sum.view(at, [length]));
+    });
   }
 
   /** What this rank updates. */
