@@ -22,6 +22,7 @@ export function describeJob({ job, machine, parameters }: Forecast): string[] {
   const mode = layout.tensor > 1 && layout.tensorMode !== '1d' ? ` (${layout.tensorMode})` : '';
   const chunks = layout.chunks > 1 ? ` of ${layout.chunks} chunks a stage` : '';
   const extras = [
+    layout.sequenceParallel ? 'sequence parallelism' : '',
     layout.data > 1 ? `ZeRO ${layout.zero}` : '',
     layout.pipeline > 1 ? `schedule ${layout.schedule}${chunks}` : '',
     layout.activationCheckpointing ? 'activation checkpointing' : '',
@@ -113,13 +114,15 @@ export function describeSpeed({ tokensPerSecond, mfu, seconds }: Forecast): stri
 export function layoutRows(forecasts: readonly Forecast[]): string[][] {
   return [
     [
-      ...['DATA', 'PIPELINE', 'TENSOR', 'ZERO', 'MICRO-BATCHES', 'SCHEDULE', 'CHUNKS', 'CHECKPOINTING'],
-      ...['STEP', 'TOKENS/S', 'MFU', 'MEMORY'],
+      ...['DATA', 'PIPELINE', 'TENSOR', 'SEQUENCE PARALLEL', 'ZERO', 'MICRO-BATCHES', 'SCHEDULE', 'CHUNKS'],
+      ...['CHECKPOINTING', 'STEP', 'TOKENS/S', 'MFU', 'MEMORY'],
     ],
     ...forecasts.map((one) => {
       const { layout } = one.job;
       return [
-        ...[layout.data, layout.pipeline, layout.tensor, layout.zero, layout.microBatches].map(String),
+        ...[layout.data, layout.pipeline, layout.tensor].map(String),
+        layout.sequenceParallel ? 'yes' : 'no',
+        ...[layout.zero, layout.microBatches].map(String),
         layout.schedule,
         String(layout.chunks),
         layout.activationCheckpointing ? 'yes' : 'no',

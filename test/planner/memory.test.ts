@@ -35,6 +35,15 @@ const grid: [ParallelConfiguration, TrainingConfiguration?][] = [
   [{ data: 2, pipeline: 2, microBatches: 2, zero: 3 }, { activationCheckpointing: true }],
   [{ tensor: 3, microBatches: 2 }, { precision: 'bf16' }],
   [{ data: 2, pipeline: 2, tensor: 3, microBatches: 4, zero: 2 }],
+  [{ tensor: 3, sequenceParallel: true }, { batchSize: 12 }],
+  [
+    { tensor: 3, sequenceParallel: true, microBatches: 2 },
+    { batchSize: 12, precision: 'bf16', activationCheckpointing: true },
+  ],
+  [
+    { data: 2, pipeline: 2, tensor: 3, sequenceParallel: true, microBatches: 2, schedule: 'zero-bubble' },
+    { batchSize: 12 },
+  ],
 ];
 
 /** Bytes of tensors that are forecast for each rank: without the process, the engine's logits and shared memory. */

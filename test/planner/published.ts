@@ -23,7 +23,8 @@ function machine(name: string): Machine {
 }
 
 const plain: Layout = {
-  ...{ data: 1, pipeline: 1, tensor: 1, tensorMode: '1d', zero: 0, microBatches: 1 },
+  ...{ data: 1, pipeline: 1, tensor: 1, tensorMode: '1d', sequenceParallel: false },
+  ...{ zero: 0, microBatches: 1 },
   ...{ schedule: '1f1b', chunks: 1, activationCheckpointing: false },
 };
 
@@ -187,12 +188,12 @@ function* korthikanti(): Generator<Comparison> {
       model: megatron(layers, width, heads),
       layout: {
         ...plain,
-        ...{ pipeline, tensor: 8, microBatches: batchSize / micro, chunks },
+        ...{ pipeline, tensor: 8, sequenceParallel: true, microBatches: batchSize / micro, chunks },
         schedule: chunks > 1 ? 'interleaved' : '1f1b',
       },
       ...{ batchSize, sequenceLength: 2048, precision: 'bf16' },
       peculiarities: {
-        ...{ materializedAttention: true, scatteredSends: true, noOverlap: true, sequenceParallel: true },
+        ...{ materializedAttention: true, noOverlap: true },
       },
     };
     const planned = 100 * forecast(job, machine('a100-80gb')).mfu;
@@ -230,28 +231,31 @@ const titan: [string, PlannedModel, Partial<Layout>, batch: number, Peculiaritie
   [
     '70B, 256 GPUs, Float8',
     llama(80, 8192, 64, 28672),
-    { data: 32, tensor: 8, activationCheckpointing: true },
+    { data: 32, tensor: 8, sequenceParallel: true, activationCheckpointing: true },
     512,
-    { ...float8, sequenceParallel: true },
+    float8,
     829,
   ],
   [
     '405B, 512 GPUs, Float8, 1F1B',
     llama(126, 16384, 128, 53248),
-    { data: 8, tensor: 8, pipeline: 8, microBatches: 8, zero: 1, activationCheckpointing: true },
+    {
+      ...{ data: 8, tensor: 8, sequenceParallel: true, pipeline: 8, microBatches: 8, zero: 1 },
+      activationCheckpointing: true,
+    },
     256,
-    { ...float8, sequenceParallel: true },
+    float8,
     100,
   ],
   [
     '405B, 512 GPUs, Float8, interleaved',
     llama(126, 16384, 128, 53248),
     {
-      ...{ data: 8, tensor: 8, pipeline: 8, microBatches: 8, zero: 1, activationCheckpointing: true },
-      ...{ schedule: 'interleaved', chunks: 2 },
+      ...{ data: 8, tensor: 8, sequenceParallel: true, pipeline: 8, microBatches: 8, zero: 1 },
+      ...{ activationCheckpointing: true, schedule: 'interleaved', chunks: 2 },
     },
     256,
-    { ...float8, sequenceParallel: true },
+    float8,
     128,
   ],
 ];

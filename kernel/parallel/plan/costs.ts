@@ -62,7 +62,9 @@ function blockCost(job: Job, machine: Machine, rates: Rates, bytes: Accounting):
   const again = isAgain ? 1 : (peculiarities.recomputedShare ?? 0);
   // Two all-reduces each way in 1D, and about as many steps in the others.
   const tensorForward = tensorSeconds(job, machine, volume.forward, 2);
-  const tensorBackward = tensorSeconds(job, machine, volume.backward, 2);
+  // What norms of a share of the tokens make again is gathered again: two halves of an all-reduce.
+  const remade = layout.sequenceParallel && bytes.remakesInputs ? sumSeconds(job, machine) : 0;
+  const tensorBackward = tensorSeconds(job, machine, volume.backward, 2) + remade;
   return {
     // A fused backward of attention computes the scores again.
     products: [
@@ -83,8 +85,11 @@ function tensorSeconds(job: Job, machine: Machine, elements: number, count: numb
   return (elements * activation) / wire.bandwidth + count * 2 * Math.log2(tensor) * wire.latency;
 }
 
-/** The sum of a vocabulary-parallel embedding's output over its ranks, forward; the head's gradient needs as much, backward. */
-function vocabularySeconds(job: Job, machine: Machine): number {
+/**
+ * An all-reduce of the stream of a micro-batch, or its halves: of a vocabulary-parallel embedding's output, forward; of the
+ * gradient that comes from the head, backward.
+ */
+function sumSeconds(job: Job, machine: Machine): number {
   const N = microBatchSize(job) * job.sequenceLength;
   const layer = { N, I: job.model.width, O: job.model.width, split: 'rows' } as const;
   const { forward } = linearVolume({ ...job.layout, tensorMode: '1d' }, layer);
@@ -100,7 +105,7 @@ function headCost(job: Job, machine: Machine, rates: Rates, bytes: Accounting): 
   const product = (2 * N * weights) / parts / rates.products;
   const packed = machine.accounting === 'native' ? (4 * weights) / parts / rates.memory : 0;
   const logits = (N * model.vocabularySize * bytes.logit) / parts / rates.memory;
-  const summed = bytes.splitsVocabulary ? vocabularySeconds(job, machine) : 0;
+  const summed = bytes.splitsVocabulary ? sumSeconds(job, machine) : 0;
   return {
     products: [product, 2 * product],
     memory: [logits + packed, logits + 2 * packed],
@@ -121,11 +126,14 @@ export function virtualStageCosts(job: Job, machine: Machine): Cost[] {
       return [count * forward + headForward, count * backward + headBackward];
     };
     const [tensorForward, tensorBackward] = of('tensor');
-    const embedding = virtual === 0 && bytes.splitsVocabulary ? vocabularySeconds(job, machine) : 0;
+    // Shares of the tokens are scattered forward and gathered backward: half of it each.
+    const embedding = virtual === 0 && bytes.splitsVocabulary ? sumSeconds(job, machine) : 0;
     return {
       products: of('products'),
       memory: of('memory'),
-      tensor: [tensorForward + embedding, tensorBackward],
+      tensor: job.layout.sequenceParallel
+        ? [tensorForward + embedding / 2, tensorBackward + embedding / 2]
+        : [tensorForward + embedding, tensorBackward],
     };
   });
 }
@@ -136,7 +144,7 @@ export function sendSeconds(job: Job, machine: Machine): number {
   if (layout.pipeline === 1) return 0;
   const { stream } = accounting(machine.accounting, job.precision);
   const wire = wireOf(machine, layout, 'pipeline');
-  const shares = peculiarities.scatteredSends ? layout.tensor : 1;
+  const shares = layout.sequenceParallel || peculiarities.scatteredSends ? layout.tensor : 1;
   const bytes = (microBatchSize(job) * T * model.width * stream) / shares;
   return bytes / wire.bandwidth + wire.latency;
 }

@@ -27,6 +27,8 @@ export interface Layout {
   readonly pipeline: number;
   readonly tensor: number;
   readonly tensorMode: '1d' | '2d' | '2.5d' | '3d';
+  /** Layer norms and residuals are split over the tokens within a tensor group (Korthikanti et al. 2022). */
+  readonly sequenceParallel: boolean;
   readonly zero: 0 | 1 | 2 | 3;
   /** `optimizer`: its state lies on disk. Default: nothing does. */
   readonly offload?: 'none' | 'optimizer';
@@ -53,8 +55,6 @@ export interface Job {
 export interface Peculiarities {
   /** Attention scores are written to memory (before FlashAttention). */
   readonly materializedAttention?: true;
-  /** Layer norms and residuals are split over the sequence within a tensor group (Korthikanti et al. 2022). */
-  readonly sequenceParallel?: true;
   /** Share of what a block keeps that is dropped instead, and of its linear layers that run again before its backward. */
   readonly recomputedShare?: number;
   /** Tensor ranks send their shares of what goes to the next stage (Narayanan et al. 2021, section 4.1). */
@@ -89,6 +89,7 @@ export function jobOf(config: ResolvedConfiguration): { job: Job; assumptions: s
       pipeline: parallel.pipeline,
       tensor: parallel.tensor,
       tensorMode: parallel.tensorMode,
+      sequenceParallel: parallel.sequenceParallel,
       zero: parallel.zero,
       offload: parallel.offload,
       microBatches: parallel.microBatches,

@@ -75,16 +75,20 @@ function describe({ operation: { kind, microBatch, chunk }, held }: Peak, chunks
   return `${kind.replace('-', ' ')} of micro-batch ${microBatch}${part}: activations of ${count} held`;
 }
 
-/** How much smaller a tensor rank's activations are: those between split layers, and those around the norms. */
-export function activationParts({ layout: { tensor, tensorMode }, peculiarities }: Job): {
+/**
+ * How much smaller a tensor rank's activations are: those between split layers, those around the norms, and those that come
+ * to split layers, of all tokens.
+ */
+export function activationParts({ layout: { tensor, tensorMode, sequenceParallel } }: Job): {
   split: number;
   around: number;
+  gathered: number;
 } {
-  if (tensorMode === '1d') return { split: tensor, around: peculiarities?.sequenceParallel ? tensor : 1 };
+  if (tensorMode === '1d') return { split: tensor, around: sequenceParallel ? tensor : 1, gathered: 1 };
   const { q, depth } = tensorEdge(tensorMode, tensor) ?? { q: 1, depth: 1 };
   // Tiles of activations are split in both of their directions, and over the depth.
   const parts = tensorMode === '3d' ? q ** 3 : q * q * depth;
-  return { split: parts, around: parts };
+  return { split: parts, around: parts, gathered: parts };
 }
 
 /** Bytes that one token leaves on one block, without the block's input. */
@@ -99,7 +103,7 @@ function blockBytesPerToken(job: Job, { activation: a, stream: r, remakesInputs 
   const attention = a * (qkv + C) + 4 * H;
   // Scores before and after the softmax and its dropout, and the mask (Korthikanti et al. 2022, equation 1).
   const scores = peculiarities.materializedAttention ? 5 * H * T : 0;
-  return norms / around + 16 + (attention + a * hidden + scores) / split;
+  return (norms + 16) / around + (attention + a * hidden + scores) / split;
 }
 
 /** Activations that are held at the peak, and the gradients and scratch of the block in work. */
@@ -113,7 +117,7 @@ function activationBytes(
   const { layout, model, sequenceLength: T } = job;
   const tokens = microBatchSize(job) * T;
   const C = model.width;
-  const { split: splitParts, around } = activationParts(job);
+  const { split: splitParts, around, gathered } = activationParts(job);
   const { activation: a, stream: r } = bytes;
   const block = blockBytesPerToken(job, bytes);
   const stream = (r * C) / around;
@@ -122,7 +126,7 @@ function activationBytes(
   // memory once it has needed them.
   const isSplit = split.some((count) => count > 0) && dropped === 0;
   const norms = bytes.remakesInputs ? 2 * a * C : 0;
-  const outputs = isSplit ? (2 * a * C + norms) / around + (a * 7 * C) / splitParts : 0;
+  const outputs = isSplit ? norms / around + (2 * a * C) / gathered + (a * 7 * C) / splitParts : 0;
   /** What keeps a block for its backward: its output, and what is within. */
   const kept = stream + (1 - dropped) * block + outputs;
   let inFlight = 0;
@@ -132,15 +136,16 @@ function activationBytes(
       chunk === layout.chunks - 1 && stage === layout.pipeline - 1,
     ];
     // The input, ids at either end, the final norm with its statistics.
-    const ends = (isFirst ? 4 : 0) + (isLast ? 4 + (a * C) / around + 8 : 0);
+    const ends = (isFirst ? 4 : 0) + (isLast ? 4 + (a * C + 8) / around : 0);
     // What came from another stage goes back into a pool that all chunks take from.
     const slots = (bytes.keepsSlots ? most : held)[chunk] ?? 0;
     const inputs = isFirst ? slots : (held[chunk] ?? 0);
     inFlight += slots * (layers * kept + ends) + inputs * stream;
   }
   /** What the block in work needs besides: all of itself where it is computed again, gradients and scratch. */
-  const made = bytes.remakesInputs ? (a * C) / around + (a * 4 * C) / splitParts : 0;
-  const work = dropped * block + ((3 * r + a) * C) / around + (a * 7 * C) / splitParts + made;
+  const made = bytes.remakesInputs ? (a * C) / gathered + (a * 4 * C) / splitParts : 0;
+  const whole = ((r + a) * C) / gathered;
+  const work = dropped * block + (2 * r * C) / around + whole + (a * 7 * C) / splitParts + made;
   // The losses of the whole batch are kept on every rank.
   return tokens * (inFlight + work) + 4 * job.batchSize * T;
 }

@@ -51,7 +51,7 @@ function divisors(n: number): number[] {
 
 /** Every layout worth comparing: tensor groups stay within a node, where their traffic is bearable. */
 function* layouts(job: Job, machine: Machine, ranks: number): Generator<Layout> {
-  const { model, batchSize } = job;
+  const { model, batchSize, sequenceLength } = job;
   for (const tensor of divisors(ranks)) {
     if (tensor > machine.devicesPerNode || model.heads % tensor !== 0) continue;
     for (const pipeline of divisors(ranks / tensor)) {
@@ -62,13 +62,15 @@ function* layouts(job: Job, machine: Machine, ranks: number): Generator<Layout> 
         // Powers of two are enough, and the largest tell little: their activations are the whole batch's.
         if (!Number.isInteger(Math.log2(sequences)) || sequences > 64) continue;
         const microBatches = batchSize / data / sequences;
+        const dividesTokens = tensor > 1 && (sequences * sequenceLength) % tensor === 0;
         for (const [schedule, chunks] of schedules(model.layers, pipeline, microBatches))
           for (const zero of data > 1 ? ([0, 1, 2, 3] as const) : ([0] as const))
             for (const activationCheckpointing of [false, true])
-              yield {
-                ...{ data, pipeline, tensor, tensorMode: '1d', zero, microBatches },
-                ...{ schedule, chunks, activationCheckpointing },
-              };
+              for (const sequenceParallel of dividesTokens ? [false, true] : [false])
+                yield {
+                  ...{ data, pipeline, tensor, tensorMode: '1d', sequenceParallel, zero, microBatches },
+                  ...{ schedule, chunks, activationCheckpointing },
+                };
       }
     }
   }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { sendSeconds } from './costs.ts';
 import { bestLayouts } from './search.ts';
 import { estimate, forecast } from './forecast.ts';
 import type { Job, PlannedModel } from './job.ts';
@@ -11,6 +12,9 @@ import { stepSeconds } from './time.ts';
 
 const [a100] = machines.filter(({ name }) => name === 'a100-80gb') as [Machine];
 const h100s = machines.filter(({ name }) => name === 'h100') as [Machine];
+
+/** The ceilings of the measurements in docs/benchmarks.md. */
+const ceilings = { peakF32: 236e9, peakBf16: 462e9, copyBandwidth: 36e9 };
 
 const gpt3: PlannedModel = {
   ...{
@@ -30,8 +34,6 @@ test('steps of GPT-2 124M take what was measured (docs/benchmarks.md), within 7 
     [4, 256, 2.24],
     [1, 1024, 2.47],
   ];
-  // The ceilings of those measurements.
-  const ceilings = { peakF32: 236e9, peakBf16: 462e9, copyBandwidth: 36e9 };
   const machine = machineOf({ version: '', cpu: '', threads: 2, cpus: 2, ...ceilings });
   for (const [batchSize, sequenceLength, seconds] of measured) {
     const job = testJob({}, { batchSize, sequenceLength, precision: 'bf16' });
@@ -46,6 +48,25 @@ test('the parts of a step add up to it', () => {
   const sum = Object.values(parts).reduce((total, part) => total + part, 0);
   assert.ok(Math.abs(sum / step - 1) < 1e-12);
   assert.ok(Object.values(parts).every((part) => part > 0) && dataTotal >= parts.data);
+});
+
+test('sequence parallelism moves what 1D moves, one all-reduce in five more where norms are made again, and sends shares', () => {
+  const times = (machine: Machine): { plain: number; split: number } => {
+    const seconds = (sequenceParallel: boolean): number =>
+      stepSeconds(testJob({ tensor: 4, sequenceParallel }), machine).tensor;
+    return { plain: seconds(false), split: seconds(true) };
+  };
+  const gpu = times(a100);
+  assert.ok(Math.abs(gpu.split / gpu.plain - 1) < 1e-12);
+  const native = times(machineOf({ ...{ version: '', cpu: '', threads: 2, cpus: 4 }, ...ceilings }));
+  // Of 12 blocks with four all-reduces each, of the embedding and of the head.
+  assert.ok(Math.abs(native.split / native.plain - (12 * 5 + 2) / (12 * 4 + 2)) < 1e-12);
+  const send = (sequenceParallel: boolean): number =>
+    sendSeconds(testJob({ tensor: 4, pipeline: 2, sequenceParallel }), {
+      ...a100,
+      inside: { ...a100.inside, latency: 0 },
+    });
+  assert.ok(Math.abs(send(false) / send(true) - 4) < 1e-12);
 });
 
 test('data ranks move 2Φ under ZeRO 0 and 1 and 3Φ under ZeRO 3, for each micro-batch from stage 2 on', () => {
