@@ -18,6 +18,7 @@ const layouts = {
   pipeline: { pipeline: 2, microBatches: 4, schedule: 'zero-bubble' },
   both: { data: 2, pipeline: 2, zero: 3, microBatches: 3 },
   tensor: { tensor: 3, data: 2, zero: 1 },
+  sequence: { tensor: 3, sequenceParallel: true, microBatches: 2 },
 } as const satisfies Record<string, ParallelConfiguration>;
 
 /** Eight steps, with a checkpoint after the fourth and the last. */
@@ -40,6 +41,8 @@ for (const [from, to] of [
   ['replicas', 'pipeline'],
   ['pipeline', 'tensor'],
   ['tensor', 'replicas'],
+  ['replicas', 'sequence'],
+  ['sequence', 'one'],
 ] as const) {
   test(`a checkpoint of ${from} is gone on from by ${to}`, async () => {
     const [written, expected] = [await wholeRun(from), await wholeRun(to)];
@@ -50,7 +53,7 @@ for (const [from, to] of [
 }
 
 test('the same layout goes on bit for bit, and another stage of ZeRO too', async () => {
-  for (const name of ['one', 'replicas', 'pipeline', 'both', 'tensor'] as const) {
+  for (const name of ['one', 'replicas', 'pipeline', 'both', 'tensor', 'sequence'] as const) {
     const written = await wholeRun(name);
     const parallel: ParallelConfiguration = { ...layouts[name], zero: 2 };
     const rest = await trainings.train({ parallel, training, resume: pathOf(written, 4) });
