@@ -243,11 +243,13 @@ pub struct Scratch {
     pub floats: Buffer<f32>,
     /// The logits of some tokens.
     pub tile: Buffer<f32>,
+    /// Sums over parts of a product's depth.
+    pub sums: Buffer<f32>,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self { packed: Packed::new(), floats: Buffer::new(), tile: Buffer::new() }
+        Self { packed: Packed::new(), floats: Buffer::new(), tile: Buffer::new(), sums: Buffer::new() }
     }
 }
 

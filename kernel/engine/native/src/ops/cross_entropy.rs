@@ -11,6 +11,15 @@ use crate::values::{Target, Values};
 /// Tokens whose logits exist at a time: as many as make passing over the head for each cheap beside the products.
 pub(super) const TOKENS: usize = 256;
 
+/// Ids whose gradients are packed at a time.
+const IDS: usize = 8192;
+
+/// What products of the gradients work with.
+pub(super) struct Products<'a> {
+    pub packed: &'a mut Packed,
+    pub sums: &'a mut Buffer<f32>,
+}
+
 /// What the backward pass writes.
 pub struct Gradients<'a> {
     /// [N, C], overwritten.
@@ -123,32 +132,46 @@ impl Job<'_> {
         }
         let (Some(kept), Some(Gradients { dx, dwhead, scale, store })) = (kept, gradients) else { return };
         self.differentiate(kept, losses, parts, log_sums, width, scale);
-        self.multiply_gradients(kept, dx, dwhead, store, &mut scratch.packed);
+        self.multiply_gradients(
+            kept,
+            dx,
+            dwhead,
+            store,
+            Products { packed: &mut scratch.packed, sums: &mut scratch.sums },
+        );
     }
 
-    /// dwhead = or += gradients [n, v]ᵀ · x; dx = gradients · whead.
+    /// dwhead = or += gradients [n, v]ᵀ · x; dx = gradients · whead; some ids at a time, so that little is packed at once.
     pub(super) fn multiply_gradients(
         self,
         gradients: Target,
         dx: Target,
         dwhead: &mut [f32],
         store: Store,
-        packed: &mut Packed,
+        scratch: Products,
     ) {
         let (n, c, v) = self.sizes;
+        let Products { packed, sums } = scratch;
         let gradient = unsafe { gradients.values() };
-        let (down, across) = (Operand::along_columns(gradient, v), Operand::along_columns(self.x, c));
-        let dwhead = Shared::new(dwhead);
-        product(self.precision, (v, c, n), down, across, packed, |tile| unsafe {
-            tile.put(dwhead, c, store);
-        });
-        let (down, across) = (Operand::along_rows(gradient, v), Operand::along_columns(self.whead, c));
-        product(self.precision, (n, c, v), down, across, packed, |tile| {
-            for row in tile.rows.clone() {
-                let at = row * c + tile.columns.start;
-                dx.prefetch(at + AHEAD * c, tile.columns.len());
-                unsafe { dx.store(at, tile.row(row)) };
-            }
+        let sums = Shared::new(sums.get(n * c));
+        for chunk in 0..ranges(v, IDS) {
+            let ids = range(v, IDS, chunk);
+            let (first, count) = (ids.start, ids.len());
+            let down = Operand::along_columns(gradient, v).skip(first, 0);
+            let across = Operand::along_columns(self.x, c);
+            let weights = Shared::new(&mut dwhead[ids.start * c..ids.end * c]);
+            product(self.precision, (count, c, n), down, across, packed, |tile| unsafe {
+                tile.put(weights, c, store);
+            });
+            let down = Operand::along_rows(gradient, v).skip(0, first);
+            let across = Operand::along_columns(self.whead, c).skip(0, first);
+            let add = if chunk == 0 { Store::Replace } else { Store::Add };
+            product(self.precision, (n, c, count), down, across, packed, |tile| unsafe {
+                tile.put(sums, c, add);
+            });
+        }
+        for_each(n, |token| unsafe {
+            dx.store(token * c, sums.part(token * c..(token + 1) * c));
         });
     }
 

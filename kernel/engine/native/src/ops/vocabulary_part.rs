@@ -3,7 +3,9 @@
 //! tokens at a time, and once more for the gradients.
 
 use crate::memory::Scratch;
-use crate::ops::cross_entropy::{Job, Part, TOKENS, exponentials, kept_logits, parts_of, whole_sum};
+use crate::ops::cross_entropy::{
+    Job, Part, Products, TOKENS, exponentials, kept_logits, parts_of, whole_sum,
+};
 use crate::parallel::{Shared, range, ranges};
 use crate::product::{AHEAD, Operand, Precision, Store, product, tile_columns};
 use crate::simd::math::exp;
@@ -144,7 +146,8 @@ pub fn backward(head: PartOfHead, gradients: PartGradients, scratch: &mut Scratc
         });
         let store = if first == 0 { store } else { Store::Add };
         let dx = dx.part(first * c..(first + n) * c);
-        job.multiply_gradients(kept, dx, dwhead, store, &mut scratch.packed);
+        let products = Products { packed: &mut scratch.packed, sums: &mut scratch.sums };
+        job.multiply_gradients(kept, dx, dwhead, store, products);
     }
     Ok(())
 }
