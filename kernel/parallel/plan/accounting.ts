@@ -35,7 +35,7 @@ export type AccountingName = 'native' | 'mixed';
 
 /**
  * `native`: weights, gradients and both moments are f32 whatever the precision; of bf16 are the activations that are
- * multiplied (`kernel/training/model.ts`). Logits exist for 256 tokens at a time, once more packed for a product.
+ * multiplied (`kernel/training/model.ts`). Logits exist for 256 tokens at a time.
  *
  * `mixed`: 2 bytes of a weight, 2 of a gradient, 12 of optimizer state (f32 master and moments), as in the ZeRO paper
  * (Rajbhandari et al. 2020, section 3.1); activations and stream in 2 bytes; logits whole, in 2 and 4 bytes.
@@ -47,7 +47,7 @@ export function accounting(name: AccountingName, precision: Job['precision']): A
     return {
       ...{ weight: 4, gradient: 4, optimizer: 8, activation, stream: 4 },
       // Node with the program, the engine, its threads' working space and packed operands: measured.
-      ...{ logitTokens: 256, logit: 2 * activation, process: 82e6 },
+      ...{ logitTokens: 256, logit: activation, process: 82e6 },
       // So that the order of summation does not depend on the stage.
       ...{ shardAlignment: 64, reducesEach: true, keepsSlots: true, splitsVocabulary: true },
       remakesInputs: true,
