@@ -77,6 +77,7 @@ const layouts: readonly ParallelConfiguration[] = [
   ),
   { pipeline: 2, schedule: 'interleaved', chunks: 2, microBatches: 4 },
   { tensor: 2 },
+  { tensor: 2, sequenceParallel: true },
   { tensor: 4 },
   { data: 2, pipeline: 2, zero: 2, microBatches: 4 },
 ];

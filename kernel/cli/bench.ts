@@ -1,4 +1,5 @@
 /** `gpt-lab bench`: the machine, the engine, with the hidden commands that serve its steps, and the notebook. */
+import { benchmarkCollectives, serveCollectiveRank, type CollectiveRow } from '../bench/collectives.ts';
 import { benchmarkEngine, precisions, type BenchmarkRow } from '../bench/engine.ts';
 import { Gpt2Generation } from '../bench/gpt2-generation.ts';
 import { Gpt2Step } from '../bench/gpt2-step.ts';
@@ -105,7 +106,7 @@ export const benchNotebook = defineCommand({
 
 export const benchParallel = defineCommand({
   name: 'bench parallel',
-  summary: 'Measure a model on 1, 2 and 4 ranks in every layout, against one rank',
+  summary: 'Measure a model on 1, 2 and 4 ranks in every layout, and the collectives',
   notes: [
     'Every rank has one thread. Bytes are compared with what each stage of ZeRO must at least bring to a rank, the waiting of',
     'stages with what their schedule says. More ranks than CPUs take turns. Leave the machine alone meanwhile.',
@@ -121,6 +122,11 @@ export const benchParallel = defineCommand({
         print(
           `${row.cpu}, ${row.cpus} CPUs, gpt-lab ${row.version}; ${(row.parameters / 1e6).toFixed(1)} M parameters, a thread for each rank`,
         );
+    }
+    const program = [process.argv[1] ?? '', 'bench', 'collective-rank'];
+    for await (const row of benchmarkCollectives(program, [2, 4], COLLECTIVE_BYTES)) {
+      if (json) printJson(row);
+      else print(describeCollective(row));
     }
     return EXIT.done;
   },
@@ -141,6 +147,36 @@ function describeLayout(row: LayoutRow): string {
       : [`waiting ${percent(bubble.measured)}, by the schedule ${percent(bubble.schedule)}`]),
   ].join(', ');
 }
+
+/** The tensor of the collectives: larger than the caches. */
+const COLLECTIVE_BYTES = 64 * 2 ** 20;
+
+function describeCollective({
+  operation,
+  ranks,
+  bytes,
+  seconds,
+  bandwidth,
+  ofMemcpy,
+}: CollectiveRow): string {
+  const time = seconds < 1e-3 ? `${(seconds * 1e6).toFixed(0)} µs` : `${(seconds * 1e3).toFixed(1)} ms`;
+  return [
+    `${operation === 'send' ? 'send and receive' : operation} of ${bytes / 2 ** 20} MiB, ${ranks} ranks: ${time}`,
+    ...(bandwidth === undefined ? [] : [`${(bandwidth / 1e9).toFixed(2)} GB/s to each`]),
+    ...(ofMemcpy === undefined ? [] : [`${ofMemcpy.toFixed(2)} of memcpy`]),
+  ].join(', ');
+}
+
+export const benchCollectiveRank = defineCommand({
+  name: 'bench collective-rank',
+  summary: 'Measure collectives as one rank of bench parallel',
+  hidden: true,
+  options: {},
+  async run() {
+    await serveCollectiveRank();
+    return EXIT.done;
+  },
+});
 
 export const benchEngineStep = defineCommand({
   name: 'bench engine-step',

@@ -9,6 +9,7 @@ import { UsageError } from './arguments.ts';
 import {
   benchEngine,
   benchEngineGenerate,
+  benchCollectiveRank,
   benchEngineStep,
   benchMachine,
   benchNotebook,
@@ -44,6 +45,7 @@ const commands: readonly Command[] = [
   notebookRun,
   benchMachine,
   benchEngine,
+  benchCollectiveRank,
   benchEngineStep,
   benchEngineGenerate,
   benchNotebook,

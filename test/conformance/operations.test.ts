@@ -23,7 +23,7 @@ function poisoned(
 
 /** What manages memory and the queue has tests of its own. */
 const notOperations = [
-  ...['allocate', 'release', 'write', 'read', 'values'],
+  ...['allocate', 'release', 'evict', 'write', 'read', 'values'],
   ...['finish', 'record', 'wait', 'dispose', 'constructor'],
 ];
 

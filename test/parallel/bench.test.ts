@@ -1,7 +1,9 @@
 /** What `gpt-lab bench parallel` counts: times depend on the machine, bytes do not. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { benchmarkCollectives, type CollectiveRow } from '../../kernel/bench/collectives.ts';
 import { benchmarkParallel, type LayoutRow } from '../../kernel/bench/parallel.ts';
+import { distFile } from '../../kernel/home.ts';
 
 test('every stage of ZeRO moves what it must, within 2 %', async () => {
   const size = {
@@ -24,4 +26,18 @@ test('every stage of ZeRO moves what it must, within 2 %', async () => {
     states.toSorted((a, b) => b - a),
     'each stage holds less than the one before',
   );
+});
+
+test('every collective is measured against memcpy, by the command’s own ranks', async () => {
+  const program = [distFile('kernel', 'cli.js'), 'bench', 'collective-rank'];
+  const rows: CollectiveRow[] = [];
+  for await (const row of benchmarkCollectives(program, [2], 2 ** 16)) rows.push(row);
+  assert.deepEqual(
+    rows.map(({ operation }) => operation),
+    ['memcpy', 'allReduce', 'reduceScatter', 'allGather', 'broadcast', 'barrier', 'send'],
+  );
+  for (const { operation, seconds, ofMemcpy } of rows) {
+    assert.ok(seconds > 0, operation);
+    assert.equal(ofMemcpy === undefined, operation === 'memcpy' || operation === 'barrier');
+  }
 });

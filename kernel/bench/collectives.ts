@@ -1,27 +1,34 @@
 /**
- * Bandwidth of every collective over shared memory for 2 and 4 ranks, against memcpy measured in the same run. Of each
- * operation the bytes that it must at least bring to a rank count (of an all-reduce 2 (n-1)/n of the tensor), per second:
- * one rank's, while all do the same. `node test/bench/collectives.ts [MEBIBYTES [CHUNK_KIBIBYTES]]`, after a build.
+ * Bandwidth of every collective over shared memory, against memcpy measured in the same run. Of each operation the bytes that
+ * it must at least bring to a rank count (of an all-reduce 2 (n-1)/n of the tensor), per second: one rank's, while all do the same.
  */
-import { availableParallelism, cpus } from 'node:os';
-import { packageVersion } from '../../kernel/home.ts';
-import { openEngine } from '../../kernel/engine/open.ts';
-import {
-  collectiveOperations,
-  type CollectiveOperation,
-} from '../../kernel/parallel/collective/collective.ts';
-import {
-  joinSharedMemory,
-  type SharedMemoryCollective,
-} from '../../kernel/parallel/collective/shared-memory.ts';
 import { fork } from 'node:child_process';
+import { openEngine } from '../engine/open.ts';
+import { collectiveOperations, type CollectiveOperation } from '../parallel/collective/collective.ts';
+import { joinSharedMemory, type SharedMemoryCollective } from '../parallel/collective/shared-memory.ts';
 
+/** One operation among `ranks` ranks. */
+export interface CollectiveRow {
+  readonly row: 'collective';
+  /** `send` is around the ring: every rank sends and receives at once. */
+  readonly operation: CollectiveOperation | 'memcpy';
+  readonly ranks: number;
+  /** Bytes of the tensor. */
+  readonly bytes: number;
+  /** Best of seven, of the slowest rank. */
+  readonly seconds: number;
+  /** Bytes a second that come to each rank; of memcpy, that each copies. Absent for a barrier. */
+  readonly bandwidth?: number;
+  /** That over memcpy's. */
+  readonly ofMemcpy?: number;
+}
+
+/** What a rank's process is told, in the environment. */
 interface Task {
   readonly rank: number;
   readonly size: number;
   readonly address?: string;
   readonly elements: number;
-  readonly chunkBytes: number;
 }
 
 /** Best of some rounds, s, by operation. */
@@ -30,8 +37,12 @@ type Message = { readonly address: string } | { readonly times: Times };
 
 const rounds = 7;
 
-/** One rank: joins, measures, reports. */
-async function measure(task: Task): Promise<void> {
+/** Where a rank's process finds its task. */
+const TASK = 'GPT_LAB_COLLECTIVE_RANK';
+
+/** One rank, in a process of its own: joins, measures, reports. */
+export async function serveCollectiveRank(): Promise<void> {
+  const task = JSON.parse(process.env[TASK] ?? '{}') as Task;
   const engine = openEngine({ type: 'native', threads: 1 });
   const { elements, size, rank } = task;
   const collective = joinSharedMemory({ engine, ...task });
@@ -80,19 +91,15 @@ async function best(collective: SharedMemoryCollective, round: () => Promise<voi
   return Math.min(...seconds);
 }
 
-/** Starts `size` ranks; the slowest rank's times. */
-async function run(size: number, elements: number, chunkBytes: number): Promise<Times> {
+/** Starts `size` ranks by `program`, a script with arguments; the slowest rank's times. */
+async function run(program: readonly string[], size: number, elements: number): Promise<Times> {
   let address: string | undefined;
   const all: Times[] = [];
   await new Promise<void>((resolve, reject) => {
     const start = (rank: number): void => {
-      const child = fork(import.meta.filename, {
-        execArgv: ['--disable-warning=ExperimentalWarning'],
-        env: {
-          ...process.env,
-          COLLECTIVES_RANK: JSON.stringify({ rank, size, address, elements, chunkBytes }),
-        },
-      });
+      const [file = '', ...args] = program;
+      const task = JSON.stringify({ rank, size, address, elements });
+      const child = fork(file, args, { env: { ...process.env, [TASK]: task } });
       child.on('message', (message: Message) => {
         if ('times' in message) all.push(message.times);
         else if (rank === 0) {
@@ -119,37 +126,24 @@ function share(operation: CollectiveOperation, size: number): number {
   return operation === 'reduceScatter' || operation === 'allGather' ? (size - 1) / size : 1;
 }
 
-async function main(): Promise<void> {
-  const bytes = Number(process.argv[2] ?? 64) * 2 ** 20;
-  const chunkBytes = Number(process.argv[3] ?? 1024) * 2 ** 10;
-  process.stdout.write(
-    `gpt-lab ${packageVersion()}, ${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} threads; ` +
-      `tensors of ${bytes / 2 ** 20} MiB, chunks of ${chunkBytes / 2 ** 10} KiB, best of ${rounds}\n`,
-  );
-  for (const size of [2, 4]) {
-    const times = await run(size, bytes / 4, chunkBytes);
-    const copy = bytes / (times.memcpy ?? NaN);
-    process.stdout.write(`\n${size} ranks: memcpy ${gigabytes(copy)} on each at once\n`);
+/** Measures groups of those sizes; each rank runs `program`, which must call `serveCollectiveRank`. */
+export async function* benchmarkCollectives(
+  program: readonly string[],
+  sizes: readonly number[],
+  bytes: number,
+): AsyncGenerator<CollectiveRow> {
+  for (const ranks of sizes) {
+    const times = await run(program, ranks, bytes / 4);
+    const common = { row: 'collective', ranks, bytes } as const;
+    const { memcpy = Number.NaN } = times;
+    const copied = bytes / memcpy;
+    yield { ...common, operation: 'memcpy', seconds: memcpy, bandwidth: copied };
     for (const operation of collectiveOperations) {
       const seconds = times[operation];
       if (!seconds) continue;
-      if (operation === 'barrier') {
-        process.stdout.write(`  ${operation.padEnd(14)}${(seconds * 1e6).toFixed(0)} µs\n`);
-        continue;
-      }
-      const rate = (bytes * share(operation, size)) / seconds;
-      const name = operation === 'send' ? 'send+receive' : operation;
-      process.stdout.write(
-        `  ${name.padEnd(14)}${(seconds * 1000).toFixed(1).padStart(8)} ms  ${gigabytes(rate)}  ${(rate / copy).toFixed(2)} of memcpy\n`,
-      );
+      const bandwidth = (bytes * share(operation, ranks)) / seconds;
+      const rates = operation === 'barrier' ? {} : { bandwidth, ofMemcpy: bandwidth / copied };
+      yield { ...common, operation, seconds, ...rates };
     }
   }
 }
-
-function gigabytes(rate: number): string {
-  return `${(rate / 1e9).toFixed(2)} GB/s`;
-}
-
-const task = process.env['COLLECTIVES_RANK'];
-if (task === undefined) await main();
-else await measure(JSON.parse(task) as Task);
