@@ -103,6 +103,8 @@ export class Workbench {
 
   /** A file of the explorer opened in its editor. */
   async openFile(name: string): Promise<void> {
+    // In a window that has just been opened the explorer does not watch the folder yet.
+    await this.command('Refresh Explorer');
     await this.page.getByRole('treeitem', { name }).dblclick();
   }
 
@@ -117,8 +119,6 @@ export class Workbench {
       ...{ metadata, nbformat: 4, nbformat_minor: 5 },
     };
     await writeFile(join(this.folder, file), JSON.stringify(content));
-    // In a window that has just been opened the explorer does not watch the folder yet.
-    await this.command('Refresh Explorer');
     await this.openFile(file);
     const notebook = this.notebook();
     await notebook.tab(file).waitFor();
@@ -322,11 +322,21 @@ export class NotebookPage {
 
   /** Runs a cell with its own button. */
   async run(index: number): Promise<void> {
-    await this.cell(index).hover();
-    await this.cell(index)
+    const button = this.cell(index)
       .getByRole('button', { name: /^Execute Cell/ })
-      .first()
-      .click();
+      .first();
+    // The button is there while the pointer is; outputs that grow above move the cell away from under it.
+    for (let left = 10; ; left--) {
+      await this.cell(index).hover();
+      const clicked = await button.click({ timeout: 3_000 }).then(
+        () => true,
+        (error: unknown) => {
+          if (left === 0) throw error;
+          return false;
+        },
+      );
+      if (clicked) return;
+    }
   }
 
   /** Waits until a cell has ended. */
