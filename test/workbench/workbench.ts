@@ -312,12 +312,12 @@ export class NotebookPage {
     await this.#page.locator('.tab.active:not(.dirty)').filter({ hasText: file }).first().waitFor();
   }
 
-  /** Code cell number `index` of the editor that is seen. */
+  /** Code cell number `index` of the editor that is seen, of a notebook that has no other cells. */
   cell(index: number): Locator {
-    // An editor behind another is only moved out of the window.
-    return this.#page
-      .locator('.notebookOverlay:not([inert]) .cell-list-container .monaco-list-row.code-cell-row')
-      .nth(index);
+    // An editor behind another is only moved out of the window. Rows that come back into view are the last in the page.
+    return this.#page.locator(
+      `.notebookOverlay:not([inert]) .cell-list-container .monaco-list-row.code-cell-row[data-index="${index}"]`,
+    );
   }
 
   /** Runs a cell with its own button. */

@@ -20,7 +20,8 @@ const answers: { [Name in QuestionName]: (question: Questions[Name]['ask']) => Q
 };
 
 function report(message: LanguageReport): void {
-  process.send?.(message);
+  // A kernel that has died asks no more, and what this process would say of it is not the kernel's last word.
+  if (process.connected) process.send?.(message, undefined, undefined, () => undefined);
 }
 
 function obey(command: LanguageCommand): void {
