@@ -18,28 +18,25 @@ export function formatLoss(loss: number | null): string {
     : loss.toFixed(3);
 }
 
-/** A count or rate with three significant digits and a unit prefix: `812`, `2.53k`, `124M`. */
-export function formatCount(value: number): string {
-  const units = ['', 'k', 'M', 'G', 'T'];
+/** Three significant digits, and the unit that leaves fewest of them before the point; each is 1000 times the one before. */
+function inUnits(value: number, units: readonly string[]): [digits: number, unit: string] {
   let scaled = value;
   let unit = 0;
   while (Math.abs(scaled) >= 999.5 && unit < units.length - 1) {
     scaled /= 1000;
     unit++;
   }
-  return `${Number(scaled.toPrecision(3))}${units[unit] ?? ''}`;
+  return [Number(scaled.toPrecision(3)), units[unit] ?? ''];
+}
+
+/** A count or rate with three significant digits and a unit prefix: `812`, `2.53k`, `124M`. */
+export function formatCount(value: number): string {
+  return inUnits(value, ['', 'k', 'M', 'G', 'T']).join('');
 }
 
 /** Bytes with three significant digits and a decimal unit: `812 B`, `75 MB`, `1.99 GB`. */
 export function formatBytes(bytes: number): string {
-  const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
-  let scaled = bytes;
-  let unit = 0;
-  while (Math.abs(scaled) >= 999.5 && unit < units.length - 1) {
-    scaled /= 1000;
-    unit++;
-  }
-  return `${Number(scaled.toPrecision(3))} ${units[unit] ?? ''}`;
+  return inUnits(bytes, ['B', 'kB', 'MB', 'GB', 'TB', 'PB']).join(' ');
 }
 
 /** A time with three significant digits: `820 µs`, `12.3 ms`, `1.25 s`; from a minute on as a duration. */
