@@ -13,7 +13,7 @@ import { pipelineSchedule } from './pipeline/schedule.ts';
 import { StageExecution } from './pipeline/stage-execution.ts';
 import { layerShare } from './tensor/layer-share.ts';
 import type { World } from './world.ts';
-import { piecesOf } from './zero/layout.ts';
+import { piecesOf, shardOf } from './zero/layout.ts';
 import { ShardedParameters } from './zero/sharded-parameters.ts';
 
 /** What a step came to, over all ranks. */
@@ -205,10 +205,7 @@ export class ParallelModel {
             part,
             specification,
             from,
-            tensor: (each === replica ? own : (whole ?? own).view(each * layout.shard, [layout.shard])).view(
-              at,
-              [length],
-            ),
+            tensor: (each === replica ? own : shardOf(whole ?? own, layout, each)).view(at, [length]),
           })),
         );
       return [

@@ -261,16 +261,30 @@ export class ParameterSet {
   }
 }
 
-/** Fills `values` with the initial weights: parameter i draws from stream i of the seed, whatever the layout. */
+/** Queues the initial values of a parameter's elements from `from` on: it draws from its own stream of the seed, whatever the layout. */
+export function initialisePiece(
+  engine: Engine,
+  tensor: Tensor,
+  specification: ParameterSpecification,
+  from: number,
+  seed: number,
+): void {
+  const { deviation, constant, stream } = specification;
+  if (deviation === 0) engine.fill(tensor, constant);
+  else
+    for (const { at, whole, length } of runsOf(specification, from, from + tensor.length)) {
+      const run = tensor.view(at - from, [length]);
+      engine.randomNormal(run, deviation, { seed, stream, offset: whole });
+    }
+}
+
+/** Fills `values` with the initial weights. */
 export function initialise(
   engine: Engine,
   values: ParameterSet,
   specifications: readonly ParameterSpecification[],
   seed: number,
 ): void {
-  specifications.forEach(({ name, deviation, constant, stream }) => {
-    const tensor = values.get(name);
-    if (deviation > 0) engine.randomNormal(tensor, deviation, { seed, stream, offset: 0 });
-    else engine.fill(tensor, constant);
-  });
+  for (const specification of specifications)
+    initialisePiece(engine, values.get(specification.name), specification, 0, seed);
 }

@@ -60,6 +60,11 @@ export function unitLayout(unit: Unit, replicas: number): FlatLayout[] {
   });
 }
 
+/** The shard of a replica in a whole buffer. */
+export function shardOf(whole: Tensor, { shard }: Pick<FlatLayout, 'shard'>, replica: number): Tensor {
+  return whole.view(replica * shard, [shard]);
+}
+
 /** What of which parameters the shard of a replica holds, in order; padding is in none. */
 export function piecesOf({ members, shard }: FlatLayout, replica: number): Piece[] {
   const [start, end] = [replica * shard, (replica + 1) * shard];

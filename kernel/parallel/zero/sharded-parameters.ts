@@ -10,7 +10,7 @@ import type { Engine, EngineEvent, Tensor } from '../../engine/engine.ts';
 import type { NamedTensors, ParameterKeeper, UnitGradients } from '../../training/model.ts';
 import type { NormPieces, Region } from '../../training/optimizer.ts';
 import {
-  runsOf,
+  initialisePiece,
   undivided,
   type ParameterSpecification,
   type Share,
@@ -20,7 +20,7 @@ import type { Group } from '../collective/collective.ts';
 import { Arena } from './arena.ts';
 import { BufferPool } from './buffer-pool.ts';
 import { GatheredUnits } from './gathered-units.ts';
-import { namedTensors, piecesOf, unitLayout, type FlatLayout } from './layout.ts';
+import { namedTensors, piecesOf, shardOf, unitLayout, type FlatLayout } from './layout.ts';
 
 export type ZeroStage = 0 | 1 | 2 | 3;
 
@@ -140,7 +140,7 @@ export class ShardedParameters implements ParameterKeeper {
   #allocate(unit: Unit, layout: FlatLayout): ShardedBuffer {
     const names = new Set(layout.members.map(({ specification }) => specification.name));
     const common = { unit, layout, names, local: new Map<number, Tensor>() };
-    const own = (whole: Tensor): Tensor => whole.view(this.replica * layout.shard, [layout.shard]);
+    const own = (whole: Tensor): Tensor => shardOf(whole, layout, this.replica);
     const isLone = this.#microBatches === 1;
     const arena = this.#arenas.find(({ decay }) => decay === layout.decay);
     if (arena) {
@@ -161,15 +161,9 @@ export class ShardedParameters implements ParameterKeeper {
     for (const { layout, values, shard } of this.buffers) {
       const replicas = values ? Array.from({ length: this.numReplicas }, (_, r) => r) : [this.replica];
       for (const replica of replicas) {
-        const target = values?.view(replica * layout.shard, [layout.shard]) ?? shard;
+        const target = values ? shardOf(values, layout, replica) : shard;
         for (const { specification, from, at, length } of piecesOf(layout, replica)) {
-          const { deviation, constant, stream } = specification;
-          if (deviation === 0) this.#engine.fill(target.view(at, [length]), constant);
-          else
-            for (const run of runsOf(specification, from, from + length)) {
-              const piece = target.view(at + run.at - from, [run.length]);
-              this.#engine.randomNormal(piece, deviation, { seed, stream, offset: run.whole });
-            }
+          initialisePiece(this.#engine, target.view(at, [length]), specification, from, seed);
         }
       }
     }
@@ -213,12 +207,11 @@ export class ShardedParameters implements ParameterKeeper {
     for (const buffer of this.#of(unit)) {
       const local = this.#local(buffer, microBatch);
       buffer.local.delete(microBatch);
-      const { shard } = buffer.layout;
       if (this.stage === 0) {
         const event = this.#replicas.allReduce(local);
         this.#reductions.push({ buffer, microBatch, local, result: local, event });
       } else {
-        const part = microBatch === 0 ? buffer.sum : local.view(this.replica * shard, [shard]);
+        const part = microBatch === 0 ? buffer.sum : shardOf(local, buffer.layout, this.replica);
         const event = this.#replicas.reduceScatter(part, local);
         this.#reductions.push({ buffer, microBatch, local, result: part, event });
       }
@@ -283,13 +276,14 @@ export class ShardedParameters implements ParameterKeeper {
     const own: { place: number; gradients: Tensor }[] = [];
     let count = 0;
     for (const unit of all) {
-      for (const [index, { sliced, shard }] of unitLayout(unit, this.numReplicas).entries()) {
+      for (const [index, layout] of unitLayout(unit, this.numReplicas).entries()) {
+        const { sliced } = layout;
         const [holders, holder] = sliced ? [share.count, share.index] : [1, 0];
         const place = count + holder * this.numReplicas + this.replica;
         count += holders * this.numReplicas;
         const sum = this.#ofUnit.get(unit.name)?.[index]?.sum;
         if (!sum || !counts(unit) || (!sliced && share.index > 0)) continue;
-        const gradients = this.stage === 0 ? sum.view(this.replica * shard, [shard]) : sum;
+        const gradients = this.stage === 0 ? shardOf(sum, layout, this.replica) : sum;
         own.push({ place, gradients });
       }
     }
@@ -318,7 +312,7 @@ export class ShardedParameters implements ParameterKeeper {
   /** This rank's shard of a moment. */
   momentShard({ layout, ...buffer }: ShardedBuffer, moment: 'm' | 'v'): Tensor {
     const tensor = buffer[moment];
-    return this.stage === 0 ? tensor.view(this.replica * layout.shard, [layout.shard]) : tensor;
+    return this.stage === 0 ? shardOf(tensor, layout, this.replica) : tensor;
   }
 
   #of(unit: Unit): readonly ShardedBuffer[] {
