@@ -1,7 +1,7 @@
 /** The ceilings of this machine: what no step can be faster than. */
-import { cpus } from 'node:os';
 import { NativeEngine } from '../engine/native/native-engine.ts';
 import { packageVersion } from '../home.ts';
+import { processorName } from '../processor.ts';
 
 /** The machine, and how fast it can be. */
 export interface MachineRow {
@@ -25,7 +25,7 @@ export async function measureMachine(threads: number): Promise<MachineRow> {
     return {
       row: 'machine',
       version: packageVersion(),
-      cpu: cpus()[0]?.model.trim() ?? 'unknown',
+      cpu: processorName(),
       instructions: engine.instructions,
       threads: engine.threads,
       peakF32,

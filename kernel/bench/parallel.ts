@@ -3,7 +3,7 @@
  * rank, bytes against what each stage of ZeRO must at least move, the pipeline's waiting against what its schedule says.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
-import { availableParallelism, cpus, tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { RankGroup } from '../daemon/rank-group.ts';
 import { packageVersion } from '../home.ts';
@@ -13,6 +13,7 @@ import { resolveConfiguration } from '../protocol/configuration-schema.ts';
 import type { ParallelConfiguration, ResolvedConfiguration } from '../protocol/configuration.ts';
 import type { RankState } from '../protocol/events.ts';
 import { parameterCount } from '../protocol/presets.ts';
+import { processorName } from '../processor.ts';
 
 /** What is measured. */
 export interface ParallelBenchmark {
@@ -92,7 +93,7 @@ export async function* benchmarkParallel({
   yield {
     row: 'machine',
     version: packageVersion(),
-    cpu: cpus()[0]?.model ?? 'unknown',
+    cpu: processorName(),
     cpus: availableParallelism(),
     parameters,
   };

@@ -1,5 +1,6 @@
 /** `gpt-lab plan`: validates a configuration and forecasts its memory and time; starts nothing. */
 import {
+  NONE_FITS,
   describeFit,
   describeJob,
   describeSpeed,
@@ -87,11 +88,7 @@ function show(
   if (best !== undefined) {
     const ranks = options.ranks ?? worldSize(forecast.job.layout);
     print(`\nQuickest layouts of ${ranks} rank${ranks === 1 ? '' : 's'}`);
-    print(
-      best.length > 0
-        ? textTable(layoutRows(best))
-        : 'None fits: more ranks, or a smaller model or batch, may',
-    );
+    print(best.length > 0 ? textTable(layoutRows(best)) : NONE_FITS);
   }
   for (const line of assumptions) note(line);
   for (const line of notRun) note(line);

@@ -110,6 +110,9 @@ export function describeSpeed({ tokensPerSecond, mfu, seconds }: Forecast): stri
   return `${formatTime(seconds.step)} a step, ${formatCount(tokensPerSecond)} tokens/s, MFU ${percent(mfu)}`;
 }
 
+/** What there is to say where no layout fits. */
+export const NONE_FITS = 'None fits: more ranks, or a smaller model or batch, may';
+
 /** Rows of layouts to compare, headings first. */
 export function layoutRows(forecasts: readonly Forecast[]): string[][] {
   return [

@@ -12,6 +12,7 @@ import { LabError } from './errors.ts';
 import { DISPLAY } from './host.ts';
 import type { MimeBundle } from './host.ts';
 import {
+  NONE_FITS,
   describeFit,
   describeJob,
   describeSpeed,
@@ -143,8 +144,7 @@ export class Plan {
       return new Plan(config, one, this.assumptions, 'problems' in planned ? [] : planned.notRun);
     });
     const show = (): MimeBundle => {
-      if (found.length === 0)
-        return { 'text/plain': 'None fits: more ranks, or a smaller model or batch, may' };
+      if (found.length === 0) return { 'text/plain': NONE_FITS };
       const rows = layoutRows(found);
       return { 'text/plain': textTable(rows), 'text/html': htmlTable(rows) };
     };

@@ -1,10 +1,11 @@
 /** The machine that the planner runs on, as it was measured: once, then remembered under GPT_LAB_HOME. */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { availableParallelism, cpus, totalmem } from 'node:os';
+import { availableParallelism, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { distFile, homeDirectory, packageVersion } from '../../home.ts';
+import { processorName } from '../../processor.ts';
 import type { Machine } from './machine.ts';
 
 /** Name of this machine, beside those of the library. */
@@ -56,7 +57,7 @@ function remembered(home: string): Measurement | undefined {
     const holds =
       kept.version === packageVersion() &&
       kept.cpus === availableParallelism() &&
-      kept.cpu === (cpus()[0]?.model.trim() ?? 'unknown');
+      kept.cpu === processorName();
     return holds ? kept : undefined;
   } catch {
     return undefined; // damaged: measured again

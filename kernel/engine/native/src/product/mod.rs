@@ -24,7 +24,7 @@ use std::ops::Range;
 
 /// Units of a block of the depth: a panel of it (14 KB) stays in L1, a strip (32 KB) in L2.
 const DEPTH: usize = 256;
-/// Most rows of a tile, and numbers in it: with its strips it stays in L2.
+/// Rows of a tile at most, up to whole panels, and numbers in it: with its strips it stays in L2.
 const TILE_ROWS: usize = 1024;
 const TILE: usize = 64 * 1024;
 /// Most columns of a tile, and tiles a result is cut into at least where it has the columns.
